@@ -1,0 +1,172 @@
+"""The words between adapters and the chat: messages in, replies out, commands, and how delivery fails.
+
+DeliveryError                 every failure to show something to people
+├── Unreachable               the place is gone for good: deleted, kicked, blocked. The turn ends as undeliverable
+├── DeliveryDelayed           try again, not before `retry_after`
+└── OutcomeUnknown            the call may or may not have taken effect; look (`Surface.find`) before posting again
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import Protocol
+
+from store import ConversationKey
+
+
+class Place(StrEnum):
+    """The kinds of place where people talk; DESIGN §4 gives each its conversation key."""
+
+    DIRECT = "direct"
+    CHANNEL = "channel"
+    THREAD = "thread"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a reply goes. It is stored with the turn, so that another process can deliver it (DESIGN §2)."""
+
+    platform: str
+    workspace: str
+    channel: str
+    thread: str = ""
+    reply_to: str = ""
+
+    def encode(self) -> str:
+        """Write the address as the text that is stored with a turn."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, stored: str) -> "Address":
+        """Read what `encode` wrote."""
+        return cls(**json.loads(stored))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingMessage:
+    """What a person said, as every platform's adapter hands it in; no SDK object passes this line.
+
+    `position` is the platform's own order within the channel (a snowflake, a Slack `ts` in microseconds), None where the
+    platform has none. `event_id` names the delivery, `message_id` the message: redeliveries repeat them.
+    """
+
+    place: Place
+    address: Address
+    event_id: str
+    message_id: str
+    position: int | None
+    author_id: str
+    author_name: str
+    text: str
+    sent_at: datetime
+    addressed: bool
+    """The message speaks to the bot: a mention, a reply to it, a command."""
+    from_bot: bool = False
+
+
+class Measure(Enum):
+    """The unit in which a platform counts a text's length."""
+
+    CHARACTERS = "characters"
+    UTF16 = "utf-16 units"
+    BYTES = "utf-8 bytes"
+
+    def of(self, text: str) -> int:
+        """Count `text` in this unit."""
+        match self:
+            case Measure.CHARACTERS:
+                return len(text)
+            case Measure.UTF16:
+                return len(text.encode("utf-16-le")) // 2
+            case Measure.BYTES:
+                return len(text.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a surface bears. `part` is the longest text of one message, in `measure`; beyond `parts` messages a reply
+    becomes a file; `pace` is the time between two writes on one budget; `status` is how long a sign of work lasts."""
+
+    part: int
+    parts: int = 10
+    measure: Measure = Measure.UTF16
+    pace: timedelta = timedelta(seconds=1.2)
+    status: timedelta = timedelta(seconds=8)
+
+
+class Surface(Protocol):
+    """One platform's side that people see. Every method takes the reply's address; none keeps a turn's state.
+
+    Raises (all methods): DeliveryError, never an SDK's error.
+    """
+
+    limits: Limits
+
+    def budget(self, address: Address) -> str:
+        """Name the rate budget that writes to `address` draw on: one channel's, or one workspace's."""
+
+    async def working(self, address: Address) -> None:
+        """Show that an answer is on its way (typing, a status, a spinner); it lasts `limits.status` or until a post."""
+
+    async def post(self, address: Address, text: str, *, nonce: str) -> str:
+        """Post `text` as a new message and return its platform id.
+
+        A platform that knows nonces returns the message that an earlier call with the same nonce made.
+
+        Raises:
+            OutcomeUnknown: the message may be there.
+        """
+
+    async def post_file(self, address: Address, name: str, text: str, *, nonce: str) -> str:
+        """Post `text` as a file called `name` and return the message's platform id."""
+
+    async def edit(self, address: Address, message_id: str, text: str) -> None:
+        """Replace the text of a message; repeating it changes nothing."""
+
+    async def delete(self, address: Address, message_id: str) -> None:
+        """Remove a message of ours; one that is gone already is no error."""
+
+    async def find(self, address: Address, *, nonce: str) -> str | None:
+        """Look for the message that was posted with `nonce`; None when it is surely not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandCall:
+    """A command as somebody typed it: `name` from the table, the rest of the line as `argument`."""
+
+    name: str
+    argument: str
+    key: ConversationKey
+    address: Address
+    author_id: str
+    author_name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandReply:
+    """What the caller is told; `private` replies are for the caller's eyes only."""
+
+    text: str
+    private: bool = True
+
+
+class DeliveryError(Exception):
+    """Something could not be shown to people."""
+
+
+class Unreachable(DeliveryError):
+    """The place is gone for good; trying again would change nothing."""
+
+
+class DeliveryDelayed(DeliveryError):
+    """The platform asks to wait, or can't be reached now."""
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(DeliveryError):
+    """The answer to a write was lost: it may have taken effect."""

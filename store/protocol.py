@@ -1,0 +1,436 @@
+"""The store's words and laws: conversations, their messages, the turns that answer them and the parts of a reply.
+
+Every implementation passes `tests/contracts/store_laws.py`; each law of a docstring has its test there.
+
+StoreError
+├── ConversationNotFound      (LookupError) there is no such conversation; nothing was stored
+├── LeaseLost                 the turn belongs to somebody else by now: write nothing more, post nothing more
+├── UnstorableText            (ValueError) NUL or a lone surrogate, which not every engine can keep
+├── StoreClosed               called after `aclose`
+├── StoreUnavailable          full, locked or failing: nothing of this call was kept, trying later may work
+└── StoreRefused              it will not be opened, and nothing was written
+    ├── StoreBusy             another process holds it
+    ├── StoreDenied           it may not be read or written
+    ├── NotOurs               it is something else: another program's file, a text, an empty file
+    ├── StoreDamaged          it was ours, and is broken
+    └── SchemaTooNew          it was written by a newer Parley
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationKey:
+    """Which conversation a message belongs to (DESIGN §4). Keys that differ in any part are two conversations.
+
+    An absent part is "": NULL is never unique. `platform` is never absent.
+    """
+
+    platform: str
+    workspace: str = ""
+    channel: str
+    thread: str = ""
+    user: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.platform:
+            raise ValueError("a conversation key needs a platform")
+        for part in (self.platform, self.workspace, self.channel, self.thread, self.user):
+            if len(part) > KEY_PART_LENGTH:
+                raise ValueError(f"a part of a conversation key has at most {KEY_PART_LENGTH} characters")
+            refuse_unstorable(part)
+
+
+class Role(StrEnum):
+    """Who said it."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Ending(StrEnum):
+    """How an answer ended. Everything but COMPLETE is marked where people see it."""
+
+    COMPLETE = "complete"
+    LENGTH = "length"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+
+
+class TurnState(StrEnum):
+    """The states of a turn (DESIGN §5). The first three are open, the others final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DELIVERING = "delivering"
+    DONE = "done"
+    UNDELIVERABLE = "undeliverable"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARKED = "parked"
+
+    @property
+    def final(self) -> bool:
+        """Nothing more happens to the turn unless somebody retries it."""
+        return self not in (TurnState.QUEUED, TurnState.RUNNING, TurnState.DELIVERING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation as it stands. `ended_at`: its key has moved on. `expired_at`: it waits to be purged."""
+
+    id: int
+    key: ConversationKey
+    created_at: datetime
+    active_at: datetime
+    ended_at: datetime | None
+    expired_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A user's message to accept. `address` is where its answer goes, opaque here.
+
+    `position` is the platform's own order within the conversation; None puts the message last. Two messages of one
+    conversation never share a position: the second is the same message again. `event_id` may be "" where a platform
+    names no deliveries.
+    """
+
+    key: ConversationKey
+    event_id: str
+    message_id: str
+    position: int | None
+    author_id: str
+    author_name: str
+    text: str
+    address: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A stored message. `turn_id` is the turn that answers it, or whose answer it is; None while it waits for one."""
+
+    id: int
+    conversation_id: int
+    role: Role
+    position: int
+    author_id: str
+    author_name: str
+    text: str
+    ending: Ending
+    turn_id: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """The right to carry out one turn: lease and epoch. Every write of a turn passes it, and is refused when it is old."""
+
+    turn_id: int
+    conversation_id: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the model said, as it is kept in the conversation."""
+
+    text: str
+    ending: Ending
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A turn as it stands. `attempts` counts the claims; `error` is the code that `bot.chat.words` turns into words."""
+
+    id: int
+    conversation_id: int
+    state: TurnState
+    attempts: int
+    address: str
+    queued_at: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A turn that is ours to carry out, with all that it takes.
+
+    `window` is what `recent` gives up to the last message that the turn answers. `answer` and `turn.error` are set when
+    the turn was already DELIVERING: its outcome is known and only has to be shown. `parts` are the platform ids of what
+    is posted already, by part number.
+    """
+
+    hold: Hold
+    turn: Turn
+    key: ConversationKey
+    window: tuple[Message, ...]
+    answer: Answer | None
+    parts: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """What a holder learns when it renews its lease."""
+
+    stop: bool
+    waiting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """What `stop` found: the turn that runs and was told to stop, and the turn that was queued and is cancelled."""
+
+    running: int | None
+    queued: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """Counts for operators; cheap, whatever the size of the store."""
+
+    engine: str
+    place: str
+    queued: int
+    running: int
+    oldest_queued_at: datetime | None
+
+
+KEY_PART_LENGTH = 255
+"""Characters of one part of a key: several times the longest id of any platform, and safe in every engine's index."""
+TURN_MESSAGES = 20
+"""Messages that one turn answers at most; the others wait for the next one (reference: reliability, rapid messages)."""
+
+
+class Store(Protocol):
+    """Keeps conversations in order. Every call does all or nothing, also when it is cancelled.
+
+    What a call returned from is committed: it is there after a crash, and after `aclose` and opening again. Any valid
+    Unicode comes back unchanged; NUL and lone surrogates raise `UnstorableText` on every engine. Times are aware and UTC;
+    a naive one raises `ValueError`. Leases are measured by the store's own clock.
+
+    Raises (all methods): StoreClosed, StoreUnavailable.
+    """
+
+    async def get_or_create(self, key: ConversationKey, *, at: datetime) -> Conversation:
+        """Return the current conversation of `key`, made when there is none.
+
+        Any number of concurrent callers get one conversation.
+        """
+
+    async def find(self, key: ConversationKey) -> Conversation | None:
+        """Return the current conversation of `key`, without making one."""
+
+    async def append(self, conversation_id: int, role: Role, text: str, *, at: datetime) -> Message:
+        """Put a message behind all others, with no turn to answer it: for imports and for what is told, not asked.
+
+        Raises:
+            ConversationNotFound: and nothing is stored.
+            UnstorableText: and nothing is stored.
+        """
+
+    async def recent(self, conversation_id: int, n: int) -> tuple[Message, ...]:
+        """Return the last `n` messages, oldest first, in the order of DESIGN §4.
+
+        User messages stand in the platform's order, an answer directly behind the last message that it answers; clocks and
+        the order of arrival do not matter. What was committed is seen by the next call.
+
+        Raises:
+            ValueError: `n` is below 1.
+            ConversationNotFound.
+        """
+
+    async def accept(self, message: NewMessage) -> int | None:
+        """Take in a user's message: in one transaction, dedupe, get or create, append, queue a turn.
+
+        Returns the conversation's id, or None when the event or the message is known already and nothing was stored:
+        twice, at once, on two replicas or after a restart, one message is stored and answered once. At most one turn of a
+        conversation is queued; it answers all that waits.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def claim(self, *, lease: timedelta, window: int, platforms: Collection[str]) -> Claim | None:
+        """Take the longest waiting open turn of `platforms` whose conversation nobody holds; None when there is none.
+
+        No two holders share a conversation. A turn whose holder's lease ran out is claimed again, before the queued one of
+        its conversation. A queued turn takes the waiting messages along, the first `TURN_MESSAGES` in order; if more wait,
+        a further turn is queued for them. Counts an attempt.
+        """
+
+    async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:
+        """Extend the lease from now.
+
+        Raises:
+            LeaseLost: it ran out, or somebody else holds the conversation.
+        """
+
+    async def absorb(self, hold: Hold, *, window: int) -> tuple[Message, ...] | None:
+        """Let the turn answer what has arrived since as well; return its new window, or None when nothing waits.
+
+        Within `TURN_MESSAGES`. The queued turn that waited for those messages goes with them.
+
+        Raises:
+            LeaseLost.
+        """
+
+    async def record_part(self, hold: Hold, number: int, platform_id: str) -> None:
+        """Keep the platform's id of a posted part of the reply; a second id for one number replaces the first.
+
+        Raises:
+            LeaseLost.
+        """
+
+    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "") -> None:
+        """Settle what the turn says, before it is shown in full: append `answer`, or note why there is none; DELIVERING.
+
+        The answer stands directly behind the last message of the turn. A turn has one answer: finishing again replaces it.
+
+        Raises:
+            LeaseLost: and nothing is stored.
+            UnstorableText: and nothing is stored.
+        """
+
+    async def settle(self, hold: Hold, state: TurnState) -> None:
+        """Bring the turn to a final state and let go of the conversation. Repeating it raises `LeaseLost`.
+
+        Raises:
+            LeaseLost.
+            ValueError: `state` is not final.
+        """
+
+    async def release(self, hold: Hold) -> None:
+        """Hand the turn back for somebody else to carry out, with the attempt not counted: a planned stop is no crash.
+
+        Raises:
+            LeaseLost.
+        """
+
+    async def stop(self, conversation_id: int) -> Stopped:
+        """Cancel the queued turn and tell the holder of the running one, which learns of it by `renew`.
+
+        What waited stays in the history and is not answered.
+        """
+
+    async def retry(self, conversation_id: int) -> bool:
+        """Queue the conversation's last turn again, to answer the same messages anew; its parts are edited in place.
+
+        The old answer stays until the new one is finished. False when there is no turn, or an open one.
+        """
+
+    async def end(self, conversation_id: int, *, at: datetime) -> None:
+        """Let the key move on: its next message opens a new conversation. This one is kept until its time is up.
+
+        Raises:
+            ConversationNotFound.
+        """
+
+    async def delete(self, conversation_id: int) -> int:
+        """Erase a conversation with its messages, turns and parts, and nothing else; return how many messages went.
+
+        An id that is not there is no error: it is gone, as asked. A running turn loses its lease.
+        """
+
+    async def expire(self, *, before: datetime, at: datetime, limit: int) -> int:
+        """End and mark for purging at most `limit` conversations last active before `before`, oldest first.
+
+        Never one with an open turn. Returns how many; fewer than `limit` means that no more are due.
+        """
+
+    async def purge(self, *, before: datetime, limit: int) -> int:
+        """Erase conversations that expired before `before`, at most `limit` rows at once, and return how many went.
+
+        A conversation goes when the last of its messages has gone. 0 means that nothing is left to purge.
+        """
+
+    async def forget_events(self, *, before: datetime, limit: int) -> int:
+        """Drop the ids of deliveries seen before `before`, at most `limit`; return how many. No redelivery is that late."""
+
+    async def status(self, *, platforms: Collection[str] | None = None) -> StoreStatus:
+        """Count what waits and runs."""
+
+    async def check(self) -> None:
+        """Make sure that the store answers and can write.
+
+        Raises:
+            StoreUnavailable.
+        """
+
+    async def backup(self, path: Path) -> None:
+        """Write a consistent copy of everything to `path`, which must not exist; work goes on meanwhile.
+
+        Raises:
+            StoreDenied: `path` exists or can't be written.
+        """
+
+    async def aclose(self) -> None:
+        """Finish what was begun and close; may be called twice."""
+
+
+class StoreError(Exception):
+    """Something is wrong with the store; the message names the remedy and no content."""
+
+
+class ConversationNotFound(StoreError, LookupError):
+    """There is no such conversation."""
+
+
+class LeaseLost(StoreError):
+    """The turn belongs to somebody else by now."""
+
+
+class UnstorableText(StoreError, ValueError):
+    """The text has a character that not every engine can keep."""
+
+
+class StoreClosed(StoreError):
+    """The store is closed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store can't do it now; nothing of the call was kept."""
+
+
+class StoreRefused(StoreError):
+    """The store will not be opened."""
+
+
+class StoreBusy(StoreRefused):
+    """Another process holds it."""
+
+
+class StoreDenied(StoreRefused):
+    """It may not be read or written."""
+
+
+class NotOurs(StoreRefused):
+    """It is not a Parley store."""
+
+
+class StoreDamaged(StoreRefused):
+    """It is a Parley store, and broken."""
+
+
+class SchemaTooNew(StoreRefused):
+    """It was written by a newer Parley."""
+
+
+def refuse_unstorable(text: str) -> None:
+    """Raise `UnstorableText` for what PostgreSQL (NUL) or UTF-8 (lone surrogates) can't keep."""
+    if "\0" in text:
+        raise UnstorableText("the text holds a NUL character; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise UnstorableText("the text holds half of a surrogate pair; send valid Unicode") from exc

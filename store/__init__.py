@@ -1,6 +1,8 @@
 """The store's face: the words of `store.protocol` and the way to open one."""
 
+from store.open import open_store
 from store.protocol import (
+    Absorbed,
     Answer,
     Claim,
     Conversation,
@@ -32,6 +34,7 @@ from store.protocol import (
 )
 
 __all__ = [
+    "Absorbed",
     "Answer",
     "Claim",
     "Conversation",
@@ -59,5 +62,6 @@ __all__ = [
     "Turn",
     "TurnState",
     "UnstorableText",
+    "open_store",
     "refuse_unstorable",
 ]

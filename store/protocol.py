@@ -166,9 +166,9 @@ class Turn:
 class Claim:
     """A turn that is ours to carry out, with all that it takes.
 
-    `window` is what `recent` gives up to the last message that the turn answers. `answer` and `turn.error` are set when
+    `window` is what `recent` gives up to the last message that the turn answers. `answer` or `turn.error` is set when
     the turn was already DELIVERING: its outcome is known and only has to be shown. `parts` are the platform ids of what
-    is posted already, by part number.
+    is posted already, by part number. `recovered`: somebody held the turn before and may have posted more than is recorded.
     """
 
     hold: Hold
@@ -176,7 +176,16 @@ class Claim:
     key: ConversationKey
     window: tuple[Message, ...]
     answer: Answer | None
+    recovered: bool
     parts: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absorbed:
+    """A turn's new window after it took in more messages, and where the newest of them wants its answer."""
+
+    window: tuple[Message, ...]
+    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,8 +285,8 @@ class Store(Protocol):
             LeaseLost: it ran out, or somebody else holds the conversation.
         """
 
-    async def absorb(self, hold: Hold, *, window: int) -> tuple[Message, ...] | None:
-        """Let the turn answer what has arrived since as well; return its new window, or None when nothing waits.
+    async def absorb(self, hold: Hold, *, window: int) -> Absorbed | None:
+        """Let the turn answer what has arrived since as well; None when nothing waits.
 
         Within `TURN_MESSAGES`. The queued turn that waited for those messages goes with them.
 
@@ -296,10 +305,12 @@ class Store(Protocol):
         """Settle what the turn says, before it is shown in full: append `answer`, or note why there is none; DELIVERING.
 
         The answer stands directly behind the last message of the turn. A turn has one answer: finishing again replaces it.
+        With an error in its stead, the answer of an earlier try stays.
 
         Raises:
             LeaseLost: and nothing is stored.
             UnstorableText: and nothing is stored.
+            ValueError: both an answer and an error, or neither.
         """
 
     async def settle(self, hold: Hold, state: TurnState) -> None:
@@ -326,8 +337,12 @@ class Store(Protocol):
     async def retry(self, conversation_id: int) -> bool:
         """Queue the conversation's last turn again, to answer the same messages anew; its parts are edited in place.
 
-        The old answer stays until the new one is finished. False when there is no turn, or an open one.
+        The old answer stays until the new one is finished. False when there is no turn, or an open one, or the
+        conversation has expired.
         """
+
+    async def busy(self, conversation_id: int) -> bool:
+        """Tell whether a turn of the conversation is open: queued, running or being delivered."""
 
     async def end(self, conversation_id: int, *, at: datetime) -> None:
         """Let the key move on: its next message opens a new conversation. This one is kept until its time is up.
@@ -357,7 +372,7 @@ class Store(Protocol):
     async def forget_events(self, *, before: datetime, limit: int) -> int:
         """Drop the ids of deliveries seen before `before`, at most `limit`; return how many. No redelivery is that late."""
 
-    async def status(self, *, platforms: Collection[str] | None = None) -> StoreStatus:
+    async def status(self) -> StoreStatus:
         """Count what waits and runs."""
 
     async def check(self) -> None:

@@ -1,0 +1,141 @@
+"""The schema as it stands at the newest revision, in SQLAlchemy's words.
+
+Only the migrations and their test read this (the hot path is SQL on the driver); `tests/store/test_migrations.py` proves
+that the revisions and this file agree. Times are microseconds since 1970 in UTC, on every engine alike.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# SQLite numbers rows by itself only for a column of exactly this type.
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+Instant = sa.BigInteger()
+
+conversation = sa.Table(
+    "conversation",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("workspace", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("thread", sa.Text, nullable=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("active_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+    sa.Column("expired_at", Instant),
+    sa.Column("last_position", sa.BigInteger, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_until", Instant, nullable=False, server_default="0"),
+    # Ids are never used again: nonces and fences are made of them.
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "conversation_current",
+    conversation.c.platform,
+    conversation.c.workspace,
+    conversation.c.channel,
+    conversation.c.thread,
+    conversation.c.user_id,
+    unique=True,
+    sqlite_where=sa.text("ended_at IS NULL"),
+    postgresql_where=sa.text("ended_at IS NULL"),
+)
+sa.Index(
+    "conversation_idle",
+    conversation.c.active_at,
+    sqlite_where=sa.text("expired_at IS NULL"),
+    postgresql_where=sa.text("expired_at IS NULL"),
+)
+sa.Index(
+    "conversation_expired",
+    conversation.c.expired_at,
+    sqlite_where=sa.text("expired_at IS NOT NULL"),
+    postgresql_where=sa.text("expired_at IS NOT NULL"),
+)
+
+message = sa.Table(
+    "message",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversation.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    # 0 user, 1 assistant: an answer stands directly behind the message whose position it shares.
+    sa.Column("role", sa.SmallInteger, nullable=False),
+    # The turn that answers it; NULL while it waits behind a full one; 0 where no turn is concerned.
+    sa.Column("turn_id", Id),
+    sa.Column("platform_id", sa.Text, nullable=False),
+    sa.Column("author_id", sa.Text, nullable=False),
+    sa.Column("author_name", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("ending", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+sa.Index("message_order", message.c.conversation_id, message.c.position, message.c.role, unique=True)
+sa.Index(
+    "message_waiting",
+    message.c.conversation_id,
+    message.c.position,
+    sqlite_where=sa.text("turn_id IS NULL"),
+    postgresql_where=sa.text("turn_id IS NULL"),
+)
+
+turn = sa.Table(
+    "turn",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversation.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("stop", sa.SmallInteger, nullable=False, server_default="0"),
+    # The messages that it answers: the positions of the first and the last, and how many, those that wait behind included.
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("messages", sa.Integer, nullable=False),
+    # The position of its answer, once it has one.
+    sa.Column("answered", sa.BigInteger),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False, server_default=""),
+    sa.Column("model", sa.Text, nullable=False, server_default=""),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("completion_tokens", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("queued_at", Instant, nullable=False),
+    sa.Column("settled_at", Instant),
+    sqlite_autoincrement=True,
+)
+sa.Index("turn_of_conversation", turn.c.conversation_id, turn.c.id)
+sa.Index("turn_open", turn.c.id, sqlite_where=sa.text("settled_at IS NULL"), postgresql_where=sa.text("settled_at IS NULL"))
+sa.Index(
+    "turn_queued",
+    turn.c.conversation_id,
+    unique=True,
+    sqlite_where=sa.text("state = 'queued'"),
+    postgresql_where=sa.text("state = 'queued'"),
+)
+sa.Index(
+    "turn_running",
+    turn.c.conversation_id,
+    unique=True,
+    sqlite_where=sa.text("state IN ('running', 'delivering')"),
+    postgresql_where=sa.text("state IN ('running', 'delivering')"),
+)
+
+part = sa.Table(
+    "part",
+    metadata,
+    sa.Column("turn_id", Id, sa.ForeignKey("turn.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("platform_id", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What was delivered already: events and messages by their platform's names. Rows come and go in the order of `id`.
+seen = sa.Table(
+    "seen",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+sa.Index("seen_name", seen.c.name, unique=True)

@@ -1,0 +1,39 @@
+"""The contract of `store.protocol.Store`: one test for each law, the same for every engine.
+
+A subclass provides the fixture `store`, an empty one; for an engine that keeps what it was told, also `reopen`, which closes
+the store and opens another at the same place. No law moves a clock: a lease of no time is over at once, on any engine.
+"""
+
+from tests.contracts.store_laws_accept import AcceptLaws
+from tests.contracts.store_laws_bursts import AbsorbLaws, BurstLaws, StopLaws
+from tests.contracts.store_laws_conversations import ConversationLaws, OrderLaws
+from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
+from tests.contracts.store_laws_recovery import RecoveryLaws, RetryLaws
+from tests.contracts.store_laws_texts import BackupLaws, CancellationLaws, CloseLaws, DurableLaws, TextLaws
+from tests.contracts.store_laws_turns import ClaimLaws, FenceLaws, FinishLaws
+
+
+class StoreLaws(
+    ConversationLaws,
+    OrderLaws,
+    AcceptLaws,
+    ClaimLaws,
+    FenceLaws,
+    FinishLaws,
+    BurstLaws,
+    AbsorbLaws,
+    StopLaws,
+    RecoveryLaws,
+    RetryLaws,
+    ExpireLaws,
+    PurgeLaws,
+    TextLaws,
+    CancellationLaws,
+    CloseLaws,
+    BackupLaws,
+):
+    """What every store does."""
+
+
+class DurableStoreLaws(StoreLaws, DurableLaws):
+    """What every store does that outlives its process."""

@@ -1,0 +1,107 @@
+"""The words that the store's laws are told in: a room, people who say something there, a bot that answers."""
+
+import itertools
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from datetime import UTC, datetime, timedelta
+
+from store import Absorbed, Answer, Claim, ConversationKey, Ending, Hold, Message, NewMessage, Store, TurnState
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LEASE = timedelta(seconds=30)
+OVER = timedelta()
+"""A lease that is over as soon as it is given: what a crash looks like to the others, on every engine's own clock."""
+ROOM = ConversationKey(platform="slack", workspace="T1", channel="C1")
+PLATFORMS = ("slack", "discord")
+
+Reopen = Callable[[], Awaitable[Store]]
+_numbers = itertools.count(1)
+
+
+def room(channel: str, **parts: str) -> ConversationKey:
+    """Name another room than `ROOM`."""
+    return ConversationKey(**{"platform": "slack", "workspace": "T1", "channel": channel, **parts})
+
+
+def message(
+    text: str = "hello",
+    *,
+    key: ConversationKey = ROOM,
+    event_id: str | None = None,
+    message_id: str | None = None,
+    position: int | None = None,
+    author: str = "Ann",
+    address: str = "",
+    at: datetime = AT,
+) -> NewMessage:
+    """Write a message; its event and its id are new unless they are named."""
+    number = next(_numbers)
+    return NewMessage(
+        key=key,
+        event_id=f"E{number}" if event_id is None else event_id,
+        message_id=f"M{number}" if message_id is None else message_id,
+        position=position,
+        author_id=f"U-{author}",
+        author_name=author,
+        text=text,
+        address=address or f"to {text}"[:100],
+        at=at,
+    )
+
+
+async def say(store: Store, *texts: str, key: ConversationKey = ROOM, at: datetime = AT) -> int:
+    """Say one thing after the other in `key`'s conversation and return its id."""
+    ids = {await store.accept(message(text, key=key, at=at)) for text in texts}
+    assert None not in ids
+    assert len(ids) == 1
+    return int(ids.pop() or 0)
+
+
+async def take(store: Store, *, lease: timedelta = LEASE, window: int = 100) -> Claim:
+    """Claim the next turn, which must be there."""
+    claim = await store.claim(lease=lease, window=window, platforms=PLATFORMS)
+    assert claim is not None, "there should have been a turn to claim"
+    return claim
+
+
+async def nothing_to_do(store: Store, platforms: Collection[str] = PLATFORMS) -> bool:
+    return await store.claim(lease=LEASE, window=1, platforms=platforms) is None
+
+
+def reply(text: str, ending: Ending = Ending.COMPLETE) -> Answer:
+    return Answer(text=text, ending=ending, model="m-1", prompt_tokens=11, completion_tokens=7)
+
+
+async def answer(store: Store, text: str = "hi") -> Claim:
+    """Carry out the next turn from claim to end."""
+    claim = await take(store)
+    await store.finish(claim.hold, reply(text))
+    await store.settle(claim.hold, TurnState.DONE)
+    return claim
+
+
+def reread(absorbed: Absorbed | None) -> list[str]:
+    """Tell the texts of the window of a turn that has absorbed something."""
+    assert absorbed is not None, "there should have been something to absorb"
+    return texts(absorbed.window)
+
+
+def texts(messages: Iterable[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+async def read(store: Store, conversation_id: int) -> list[str]:
+    """Read the whole conversation."""
+    return texts(await store.recent(conversation_id, 1000))
+
+
+FENCED: dict[str, Callable[[Store, Hold], Awaitable[object]]] = {
+    "renew": lambda store, hold: store.renew(hold, lease=LEASE),
+    "absorb": lambda store, hold: store.absorb(hold, window=10),
+    "record_part": lambda store, hold: store.record_part(hold, 0, "a ghost's post"),
+    "finish": lambda store, hold: store.finish(hold, reply("a ghost's answer")),
+    "finish with an error": lambda store, hold: store.finish(hold, None, error="a ghost's error"),
+    "settle": lambda store, hold: store.settle(hold, TurnState.DONE),
+    "release": lambda store, hold: store.release(hold),
+}
+"""Every call that passes the fence of lease and epoch."""

@@ -2,6 +2,7 @@
 
 DeliveryError                 every failure to show something to people
 ├── Unreachable               the place is gone for good: deleted, kicked, blocked. The turn ends as undeliverable
+├── MessageGone               the message is not there any more; the place is
 ├── DeliveryDelayed           try again, not before `retry_after`
 └── OutcomeUnknown            the call may or may not have taken effect; look (`Surface.find`) before posting again
 """
@@ -122,7 +123,11 @@ class Surface(Protocol):
         """Post `text` as a file called `name` and return the message's platform id."""
 
     async def edit(self, address: Address, message_id: str, text: str) -> None:
-        """Replace the text of a message; repeating it changes nothing."""
+        """Replace the text of a message; repeating it changes nothing.
+
+        Raises:
+            MessageGone: it was removed.
+        """
 
     async def delete(self, address: Address, message_id: str) -> None:
         """Remove a message of ours; one that is gone already is no error."""
@@ -158,6 +163,10 @@ class DeliveryError(Exception):
 
 class Unreachable(DeliveryError):
     """The place is gone for good; trying again would change nothing."""
+
+
+class MessageGone(DeliveryError):
+    """The message to edit is not there any more; the place is."""
 
 
 class DeliveryDelayed(DeliveryError):

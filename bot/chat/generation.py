@@ -1,0 +1,190 @@
+"""One turn's talk with the model: from the window to an answer or an error, through news, stops and failures.
+
+Work starts at once. What is said before the first visible text restarts the generation with everything; what is said later
+waits for the next turn (DESIGN §5). A stop keeps what people have seen.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from bot.chat.words import TurnError, error_of
+from bot.llm.protocol import Finish, FinishReason, LLMClient, LLMError, PromptMessage, PromptTooLong, Text, Usage
+from store import Absorbed, Answer, Ending, Message
+
+log = structlog.get_logger(__name__)
+
+_ENDINGS = {
+    FinishReason.STOP: Ending.COMPLETE,
+    FinishReason.LENGTH: Ending.LENGTH,
+    FinishReason.REFUSED: Ending.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a turn says: an answer, or the code of why there is none."""
+
+    answer: Answer | None = None
+    error: str = ""
+
+
+class _Restart(Exception):
+    """There is more to answer, and nothing was shown yet."""
+
+    def __init__(self, absorbed: Absorbed) -> None:
+        super().__init__()
+        self.absorbed = absorbed
+
+
+class Generation:
+    """The generation of one turn. `run` is called once; `stop` and `news` at any time, from other tasks."""
+
+    def __init__(
+        self,
+        model: LLMClient,
+        *,
+        prompt: Callable[[Sequence[Message], int], list[PromptMessage]],
+        tokens: int,
+        absorb: Callable[[], Awaitable[Absorbed | None]],
+        readdress: Callable[[str], None],
+        show: Callable[[str], None],
+    ) -> None:
+        """`prompt` builds what the model reads of a window within so many tokens; `absorb` takes in what waits; `readdress`
+        moves the reply; `show` lets people see the text so far."""
+        self._model = model
+        self._prompt = prompt
+        self._tokens = tokens
+        self._absorb = absorb
+        self._readdress = readdress
+        self._show = show
+        self._raw = ""
+        self._visible = False
+        self._stopped = False
+        self._signal = asyncio.Event()
+        # Taking in news and showing the first text exclude each other: what is shown answers all that was taken in.
+        self._first_text = asyncio.Lock()
+
+    def stop(self) -> None:
+        """End the generation as soon as possible; what is visible by then is the answer."""
+        self._stopped = True
+        self._signal.set()
+
+    def news(self) -> None:
+        """Somebody said more: take it in, unless something is visible already."""
+        if not self._visible:
+            self._signal.set()
+
+    async def run(self, window: tuple[Message, ...]) -> Outcome:
+        """Ask the model until there is an outcome.
+
+        Raises:
+            LeaseLost, DeliveryError: from `absorb` and `show`; the turn is no longer ours, or nobody can see it.
+        """
+        tokens = self._tokens
+        while True:
+            prompt = self._prompt(window, tokens)
+            try:
+                return await self._attend(asyncio.create_task(self._stream(prompt), name="generation"))
+            except _Restart as restart:
+                log.info("turn.restarted")
+                window = restart.absorbed.window
+                self._readdress(restart.absorbed.address)
+            except PromptTooLong as exc:
+                # Our estimate was too low for this model; half of it is tried once.
+                if tokens < self._tokens:
+                    return Outcome(error=error_of(exc))
+                tokens //= 2
+            except LLMError as exc:
+                return self._failed(exc)
+
+    async def _attend(self, stream: asyncio.Task[Outcome]) -> Outcome:
+        """Wait for the stream to end, or end it when there is a reason to."""
+        try:
+            while not stream.done():
+                signal = asyncio.create_task(self._signal.wait(), name="generation.signal")
+                try:
+                    await asyncio.wait({stream, signal}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    signal.cancel()
+                if not self._signal.is_set() or stream.done():
+                    continue
+                self._signal.clear()
+                if self._stopped:
+                    await _cancelled(stream)
+                    return self._stopped_outcome()
+                async with self._first_text:
+                    absorbed = None if self._visible else await self._absorb()
+                    if absorbed is not None:
+                        await _cancelled(stream)
+                        raise _Restart(absorbed)
+            return stream.result()
+        finally:
+            await _cancelled(stream)
+
+    async def _stream(self, prompt: list[PromptMessage]) -> Outcome:
+        if self._stopped:
+            return self._stopped_outcome()
+        async with self._model.stream(prompt) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case Text(text=text):
+                        self._raw += text
+                        if not self._visible:
+                            await self._become_visible()
+                        self._show(well_formed(self._raw))
+                    case Finish(reason=reason, usage=usage, model=model):
+                        return self._finished(_ENDINGS[reason], usage=usage, model=model)
+        return Outcome(error=TurnError.BROKEN)
+
+    async def _become_visible(self) -> None:
+        async with self._first_text:
+            absorbed = await self._absorb()
+            if absorbed is not None:
+                self._raw = ""
+                raise _Restart(absorbed)
+            self._visible = True
+
+    def _finished(self, ending: Ending, *, usage: Usage | None = None, model: str = "") -> Outcome:
+        usage = usage or Usage()
+        return Outcome(
+            answer=Answer(
+                text=well_formed(self._raw),
+                ending=ending,
+                model=model,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+            )
+        )
+
+    def _stopped_outcome(self) -> Outcome:
+        return self._finished(Ending.STOPPED) if self._visible else Outcome(error=TurnError.STOPPED)
+
+    def _failed(self, failure: LLMError) -> Outcome:
+        return self._finished(Ending.INTERRUPTED) if self._visible else Outcome(error=error_of(failure))
+
+
+async def _cancelled(task: asyncio.Task[Outcome]) -> None:
+    """End a task and wait until it has cleaned up; its own outcome does not matter any more."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, LLMError, _Restart):
+        await asyncio.wait({task})
+    if task.done() and not task.cancelled():
+        task.exception()
+
+
+def well_formed(text: str) -> str:
+    """Make what a model said storable: halves of a surrogate pair are joined, what can't be text becomes U+FFFD.
+
+    The halves may come in two deltas, so this is applied to the whole text, not to the pieces.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

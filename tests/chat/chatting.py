@@ -1,0 +1,137 @@
+"""A whole chat in one process: the real store in memory, the real turns, a scripted model, a surface that keeps state."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from bot.chat.intake import Intake, Outcome
+from bot.chat.policy import Rules
+from bot.chat.protocol import Address, IncomingMessage, Place
+from bot.chat.turns import Turns, TurnSettings
+from bot.llm.scripted import ScriptedModel
+from store import ConversationKey, Message, Store, open_store
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.surface import FakeSurface
+
+PLATFORM = "fake"
+SETTINGS = TurnSettings(system_prompt="Be kind.", history_messages=20, history_tokens=8000, concurrent=32)
+
+
+async def until(condition: Callable[[], bool], what: str = "") -> None:
+    """Wait for what other tasks and the store's thread will do; real time passes, but nothing depends on how much."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError(f"never came true: {what or condition}")
+
+
+async def cancelled(task: asyncio.Task[None], clock: FakeClock) -> None:
+    """Cancel the worker and let time pass until it is gone: a write under way is given some."""
+    task.cancel()
+    while not task.done():
+        await clock.advance(timedelta(milliseconds=500))
+        await asyncio.sleep(0.001)
+
+
+@dataclass
+class Chat:
+    """People, the bot and its platform."""
+
+    store: Store
+    model: ScriptedModel
+    surface: FakeSurface
+    clock: FakeClock
+    turns: Turns
+    intake: Intake
+    count: int = 0
+    task: asyncio.Task[None] | None = None
+    order: list[int] = field(default_factory=list)
+
+    async def say(
+        self,
+        text: str,
+        *,
+        user: str = "ada",
+        channel: str = "kitchen",
+        event: str | None = None,
+        position: int | None = None,
+        place: Place = Place.CHANNEL,
+        thread: str = "",
+        addressed: bool = True,
+        from_bot: bool = False,
+    ) -> Outcome:
+        self.count += 1
+        number = position if position is not None else self.count
+        return await self.intake.take(
+            IncomingMessage(
+                place=place,
+                address=Address(platform=PLATFORM, workspace="w", channel=channel, thread=thread, reply_to=f"m{number}"),
+                event_id=event or f"e{number}",
+                message_id=f"m{number}",
+                position=number,
+                author_id=user,
+                author_name=user.title(),
+                text=text,
+                sent_at=START,
+                addressed=addressed,
+                from_bot=from_bot,
+            )
+        )
+
+    def key(self, *, user: str = "ada", channel: str = "kitchen") -> ConversationKey:
+        return ConversationKey(platform=PLATFORM, workspace="w", channel=channel, user=user)
+
+    async def history(self, *, user: str = "ada", channel: str = "kitchen") -> list[tuple[str, str]]:
+        conversation = await self.store.find(self.key(user=user, channel=channel))
+        if conversation is None:
+            return []
+        messages: tuple[Message, ...] = await self.store.recent(conversation.id, 1000)
+        return [(message.role.value, message.text) for message in messages]
+
+    async def quiet(self) -> None:
+        """Wait until every turn is settled."""
+
+        async def settled() -> bool:
+            status = await self.store.status()
+            return status.queued == 0 and status.running == 0 and self.turns.running == 0
+
+        for _ in range(5000):
+            if await settled():
+                return
+            await self.clock.advance(timedelta(milliseconds=100))
+            await asyncio.sleep(0.001)
+        raise AssertionError("the turns never settled")
+
+
+@asynccontextmanager
+async def chatting(
+    *steps: object,
+    store: Store | None = None,
+    surface: FakeSurface | None = None,
+    clock: FakeClock | None = None,
+    rules: Rules | None = None,
+    settings: TurnSettings = SETTINGS,
+    characters: int = 16000,
+    working: bool = True,
+) -> AsyncIterator[Chat]:
+    """Open a chat whose model plays `steps`; without `working` nobody carries out turns yet."""
+    clock = clock or FakeClock()
+    own_store = store is None
+    store = store or await open_store("sqlite:///:memory:", clock=clock.now)
+    model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
+    surface = surface or FakeSurface(clock=clock)
+    turns = Turns(store, model, {PLATFORM: surface}, settings, clock)
+    intake = Intake(store, rules=lambda message: rules or Rules(), characters=characters, wake=turns.wake)
+    chat = Chat(store=store, model=model, surface=surface, clock=clock, turns=turns, intake=intake)
+    if working:
+        chat.task = asyncio.create_task(turns.run())
+    try:
+        yield chat
+    finally:
+        if chat.task is not None:
+            await cancelled(chat.task, clock)
+        if own_store:
+            await store.aclose()

@@ -1,0 +1,661 @@
+"""What people see of a reply, and what it costs: the laws of `bot.chat.delivery` on a platform that fails."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, Reply, lay_out
+from bot.chat.pacing import Pacers
+from bot.chat.protocol import Address, DeliveryDelayed, Limits, Measure, OutcomeUnknown, Unreachable
+from bot.chat.splitting import join, split
+from store.protocol import LeaseLost
+from tests.contracts.surface_laws import SurfaceLaws
+from tests.fakes.clock import FakeClock
+from tests.fakes.surface import FakeSurface, Fault
+
+pytestmark = pytest.mark.anyio
+HERE = Address(platform="fake", workspace="w", channel="c")
+LIMITS = Limits(part=64, parts=3)
+SECOND = timedelta(seconds=1)
+WORDS = "".join(f"word{number:03} " for number in range(200))
+
+
+@pytest.fixture(autouse=True)
+def logs():
+    """What was logged; caught, so that it does not bury a failure."""
+    with structlog.testing.capture_logs() as logs:
+        yield logs
+
+
+class TestFakeSurface(SurfaceLaws):
+    @pytest.fixture
+    def surface(self):
+        return FakeSurface(FakeClock())
+
+    async def see(self, surface, address):
+        return surface.texts(address)
+
+    async def see_files(self, surface, address):
+        return [message.text for message in surface.shown(address) if message.file]
+
+
+class TestFakeSurfaceWithoutNonces(TestFakeSurface):
+    knows_nonces = False
+
+    @pytest.fixture
+    def surface(self):
+        return FakeSurface(FakeClock(), nonces=False)
+
+
+class Stage:
+    """A platform, and what the store knows of one turn."""
+
+    def __init__(self, limits: Limits = LIMITS, *, nonces: bool = False) -> None:
+        self.clock = FakeClock()
+        self.surface = FakeSurface(self.clock, limits, nonces=nonces)
+        self.pacers = Pacers(self.clock)
+        self.parts: dict[int, str] = {}
+        self.ours = True
+
+    def reply(self, *, address: Address = HERE, reconcile: bool = False) -> Reply:
+        return Reply(
+            self.surface,
+            address,
+            nonce="turn-1-{}".format,
+            parts=dict(self.parts),
+            reconcile=reconcile,
+            pacers=self.pacers,
+            clock=self.clock,
+            record=self.record,
+            guard=self.guard,
+        )
+
+    async def record(self, number: int, platform_id: str) -> None:
+        self.parts[number] = platform_id
+
+    def guard(self) -> None:
+        if not self.ours:
+            raise LeaseLost("somebody else's by now")
+
+    async def until(self, work: Coroutine[Any, Any, Any], limit: timedelta = timedelta(minutes=20)) -> Any:
+        """Let time pass until `work` is done, and return what it returns."""
+        task, end = asyncio.create_task(work), self.clock.monotonic() + limit
+        while not task.done() and self.clock.monotonic() < end:
+            await self.clock.advance(SECOND / 10)
+        if not task.done():
+            task.cancel()
+            pytest.fail("it does not end")
+        return await task
+
+    async def reply_with(self, *texts: str, reconcile: bool = False, every: timedelta = SECOND) -> None:
+        """Carry out a reply: show `texts` one after another and complete with the last."""
+
+        async def run() -> None:
+            async with self.reply(reconcile=reconcile) as reply:
+                for text in texts[:-1]:
+                    reply.show(text)
+                    await self.clock.sleep(every)
+                await reply.complete(texts[-1])
+
+        await self.until(run())
+
+    @property
+    def seen(self) -> list[str]:
+        return self.surface.texts(HERE)
+
+    def count(self, *methods: str) -> int:
+        return len(self.surface.times(*methods))
+
+
+# What people see, and what it costs
+
+
+async def test_a_short_answer_costs_one_post():
+    stage = Stage()
+    await stage.reply_with("hello")
+    assert stage.seen == ["hello"]
+    assert stage.parts == {1: "m1"}
+    assert stage.count("post", "edit", "delete", "find") == 1
+
+
+async def test_showing_the_final_text_already_costs_nothing_more():
+    stage = Stage()
+    await stage.reply_with("hello", "hello")
+    assert stage.count("post", "edit") == 1
+
+
+async def test_text_is_shown_as_soon_as_there_is_some_and_then_at_the_pace():
+    stage = Stage(Limits(part=2000))
+    await stage.reply_with(*(WORDS[:length] for length in range(1, 200)), every=SECOND / 10)
+    times = stage.surface.times("post", "edit")
+    assert times[0] == timedelta()
+    assert all(after - before >= LIMITS.pace for before, after in pairwise(times))
+    assert len(times) == 18  # 19.8 s of text at one write each 1.2 s, and the last edit
+    assert stage.seen == [WORDS[:199]]
+
+
+async def test_show_never_waits_and_the_newest_text_wins():
+    stage = Stage()
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND / 10)
+        for length in range(2, 30):
+            reply.show("a" * length)
+        await stage.clock.advance(2 * SECOND)
+        assert stage.seen == ["a" * 29]
+        assert stage.count("edit") == 1
+
+
+async def test_a_long_answer_goes_on_in_further_messages_while_it_comes():
+    stage = Stage()
+    text = WORDS[:180]
+    async with stage.reply() as reply:
+        for length in range(0, 181, 5):
+            reply.show(text[:length])
+            await stage.clock.advance(LIMITS.pace)
+        assert "".join(stage.seen) == text
+        assert len(stage.seen) == 3
+        await stage.until(reply.complete(text))
+    assert stage.seen == [part.text for part in split(text, 64, Measure.UTF16)]
+    assert sorted(stage.parts) == [1, 2, 3]
+
+
+async def test_finished_messages_are_not_edited_again():
+    stage = Stage()
+    await stage.reply_with(*(WORDS[:length] for length in range(5, 181, 5)), every=3 * SECOND)
+    assert len(stage.seen) == 3
+    second = [call.method for call in stage.surface.calls if call.method != "working"].index("post", 1)
+    later = [call.about for call in stage.surface.calls if call.method != "working"][second:]
+    assert not any(text.startswith(WORDS[:8]) for text in later)
+
+
+async def test_code_fences_are_whole_in_every_message():
+    stage = Stage(Limits(part=60))
+    await stage.reply_with("Look:\n```py\n" + "x = 1\n" * 20 + "```\ndone")
+    assert len(stage.seen) > 1
+    assert all(text.count("```") % 2 == 0 for text in stage.seen)
+
+
+async def test_an_answer_of_more_than_the_parts_becomes_a_beginning_and_a_file():
+    stage = Stage(Limits(part=100, parts=3))
+    async with stage.reply() as reply:
+        for length in range(0, len(WORDS), 50):
+            reply.show(WORDS[:length])
+            await stage.clock.advance(2 * SECOND)
+        assert len(stage.seen) == 3
+        assert WORDS.startswith("".join(stage.seen))
+        await stage.until(reply.complete(WORDS))
+    beginning, file = stage.surface.shown(HERE)
+    assert beginning.text.endswith(FILE_NOTICE)
+    assert WORDS.startswith(beginning.text.removesuffix(FILE_NOTICE))
+    assert file.file == "answer.md"
+    assert file.text == WORDS
+
+
+async def test_the_same_file_is_not_posted_twice_and_another_text_is_another_file():
+    stage = Stage(Limits(part=100, parts=3))
+    await stage.reply_with(WORDS)
+    await stage.reply_with(WORDS, reconcile=True)
+    assert stage.count("post_file") == 1
+    await stage.reply_with(WORDS.upper())
+    assert [message.text for message in stage.surface.shown(HERE) if message.file] == [WORDS.upper()]
+    await stage.reply_with("short")
+    assert stage.seen == ["short"]
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+async def test_empty_text_is_never_posted(text):
+    stage = Stage()
+    await stage.reply_with(text, text)
+    assert stage.seen == []
+    await stage.reply_with("old")
+    await stage.reply_with(text)
+    assert stage.seen == []
+
+
+async def test_a_shorter_answer_deletes_the_messages_too_many():
+    stage = Stage()
+    await stage.reply_with(WORDS[:180])
+    assert len(stage.seen) == 3
+    await stage.reply_with("short")
+    assert stage.seen == ["short"]
+    await stage.reply_with(WORDS[:180])
+    assert "".join(stage.seen) == WORDS[:180]
+
+
+async def test_complete_may_be_called_again():
+    stage = Stage()
+    async with stage.reply() as reply:
+        await stage.until(reply.complete("one"))
+        await stage.until(reply.complete(WORDS[:180]))
+        await stage.until(reply.complete("two"))
+    assert stage.seen == ["two"]
+
+
+@given(st.text(max_size=400), st.integers(64, 100), st.integers(1, 6))
+@settings(max_examples=500, deadline=None)
+def test_the_layout_loses_nothing(text, part, parts):
+    limits = Limits(part=part, parts=parts)
+    pieces = lay_out(text, limits)
+    whole = [split_part for split_part in split(text, part, limits.measure) if not split_part.text.isspace()]
+    if len(whole) <= parts:
+        assert [piece.text for piece in pieces] == [split_part.text for split_part in whole]
+        assert join(whole).split() == text.split()
+    else:
+        assert pieces[1].file
+        assert pieces[1].text == text
+    assert all(piece.text.strip() for piece in pieces)
+    assert all(limits.measure.of(piece.text) <= part for piece in pieces if not piece.file)
+
+
+# Who goes first
+
+
+async def test_the_last_edit_goes_before_the_streams_of_the_channel():
+    stage = Stage(Limits(part=2000))
+    replies = [stage.reply() for _ in range(5)]
+    for number, reply in enumerate(replies):
+        await reply.__aenter__()
+        reply.show(f"{number}")
+    await stage.clock.advance(10 * SECOND)
+    for number, reply in enumerate(replies):
+        reply.show(f"{number} goes on")
+    await stage.clock.advance(timedelta())
+    before = stage.clock.monotonic()
+    await stage.until(replies[4].complete("4 is done"))
+    assert stage.clock.monotonic() - before <= 2 * stage.surface.limits.pace
+    for reply in replies:
+        await reply.__aexit__(None, None, None)
+
+
+async def test_streams_of_one_channel_share_its_pace_and_other_channels_do_not_wait():
+    stage = Stage(Limits(part=2000))
+    elsewhere = Address(platform="fake", workspace="w", channel="d")
+    async with stage.reply() as one, stage.reply() as two, stage.reply(address=elsewhere) as other:
+        for length in range(1, 100):
+            for reply in (one, two, other):
+                reply.show("x" * length)
+            await stage.clock.advance(SECOND / 10)
+    writes = stage.surface.times("post", "edit")
+    assert len(stage.surface.shown(HERE)) == 2
+    assert len(writes) == 18  # 9 of 9.9 s in each of two channels
+
+
+# Signs of work
+
+
+async def test_work_is_shown_at_once_and_again_until_the_first_post():
+    stage = Stage()
+    async with stage.reply() as reply:
+        await stage.clock.advance(20 * SECOND)
+        assert stage.surface.times("working") == [timedelta(), LIMITS.status, 2 * LIMITS.status]
+        reply.show("hello")
+        await stage.clock.advance(60 * SECOND)
+        assert stage.count("working") == 3
+        assert stage.surface.times("post") == [20 * SECOND]
+
+
+async def test_no_work_is_shown_for_a_reply_that_stands_there_already():
+    stage = Stage()
+    stage.parts = {1: await stage.surface.post(HERE, "half", nonce="turn-1-1")}
+    async with stage.reply(reconcile=True):
+        await stage.clock.advance(20 * SECOND)
+    assert stage.count("working") == 0
+
+
+@pytest.mark.parametrize("fault", [Fault.DELAYED, Fault.UNREACHABLE, Fault.CALL_LOST, asyncio.Event()])
+async def test_a_sign_that_fails_or_hangs_neither_fails_nor_delays_the_reply(fault):
+    stage = Stage()
+    stage.surface.script("working", fault)
+    await stage.reply_with("hello")
+    assert stage.surface.times("post") == [timedelta()]
+
+
+# Failures
+
+
+async def test_an_id_is_recorded_before_anything_else_is_written():
+    stage = Stage()
+    stage.surface.before = lambda method: events.append(method) if method != "working" else None
+    events: list[str] = []
+
+    async def record(number: int, platform_id: str) -> None:
+        await stage.clock.sleep(SECOND)
+        events.append(f"recorded {number}")
+
+    stage.record = record  # type: ignore[method-assign]
+    await stage.reply_with("a", WORDS[:90])
+    assert events == ["post", "recorded 1", "edit", "post", "recorded 2"]
+
+
+async def test_a_lost_answer_to_a_post_is_looked_for_and_not_posted_again():
+    stage = Stage()
+    stage.surface.script("post", Fault.ANSWER_LOST)
+    await stage.reply_with("hello")
+    assert stage.seen == ["hello"]
+    assert stage.count("post") == 1
+    assert stage.parts == {1: "m1"}
+    assert stage.surface.times("find") == [SETTLING]
+
+
+async def test_a_lost_post_is_posted_again_once_it_is_surely_not_there():
+    stage = Stage()
+    stage.surface.script("post", Fault.CALL_LOST, Fault.CALL_LOST)
+    await stage.reply_with("hello")
+    assert stage.seen == ["hello"]
+    assert [call.method for call in stage.surface.calls if call.method != "working"] == ["post", "find"] * 2 + [
+        "post",
+        "edit",
+    ]
+
+
+async def test_nothing_is_posted_while_looking_fails():
+    stage = Stage()
+    stage.surface.script("post", Fault.ANSWER_LOST)
+    stage.surface.script("find", *[Fault.DELAYED, Fault.CALL_LOST] * 3)
+    await stage.reply_with("hello")
+    assert stage.seen == ["hello"]
+    assert stage.count("post") == 1
+    assert stage.count("find") == 7
+
+
+async def test_completing_does_not_shorten_the_wait_before_looking():
+    stage = Stage()
+    stage.surface.script("post", Fault.ANSWER_LOST)
+    await stage.reply_with("hel", "hello", every=SECOND / 2)
+    assert stage.surface.times("find") == [SETTLING]
+    assert stage.seen == ["hello"]
+
+
+async def test_a_message_that_an_older_post_made_is_brought_to_the_newest_text():
+    """Looking came too early, posting again returned the message with the older text."""
+    stage = Stage(nonces=True)
+    stage.surface.script("post", Fault.ANSWER_LOST)
+    find = stage.surface.find
+    stage.surface.find = lambda *args, **kwargs: find(HERE, nonce="not there yet")
+    await stage.reply_with("hel", "hello")
+    assert stage.seen == ["hello"]
+
+
+async def test_a_lost_edit_is_made_again():
+    stage = Stage()
+    stage.surface.script("edit", Fault.CALL_LOST, Fault.ANSWER_LOST, Fault.CALL_LOST)
+    await stage.reply_with("a", "ab")
+    assert stage.seen == ["ab"]
+    assert stage.count("edit") == 4
+
+
+async def test_a_delay_holds_up_every_reply_on_the_budget():
+    stage = Stage()
+    stage.surface.script("post", Fault.DELAYED)
+    async with stage.reply() as one, stage.reply() as two:
+        one.show("one")
+        await stage.clock.advance(SECOND)
+        two.show("two")
+        await stage.clock.advance(10 * SECOND)
+    assert stage.surface.times("post") == [timedelta(), stage.surface.retry_after, stage.surface.retry_after + LIMITS.pace]
+
+
+@pytest.mark.parametrize(("fault", "error"), [(Fault.DELAYED, DeliveryDelayed), (Fault.CALL_LOST, OutcomeUnknown)])
+async def test_complete_gives_up_after_a_bounded_time(fault, error):
+    stage = Stage()
+    stage.surface.script("edit", *[fault] * 100)
+    with pytest.raises(error):
+        await stage.reply_with("a", "ab")
+    assert stage.count("edit") == TRIES
+    assert SECOND * 60 <= stage.clock.monotonic() <= PATIENCE
+
+
+async def test_complete_does_not_wait_out_a_delay_longer_than_its_patience():
+    stage = Stage()
+    stage.surface.retry_after = timedelta(hours=1)
+    stage.surface.script("post", Fault.DELAYED)
+    with pytest.raises(DeliveryDelayed):
+        await stage.reply_with("hello")
+    assert stage.clock.monotonic() <= SECOND
+
+
+async def test_complete_does_not_wait_for_ever_in_a_line_that_somebody_else_has_closed():
+    stage = Stage()
+    stage.pacers.of(stage.surface.budget(HERE), LIMITS.pace).penalize(timedelta(hours=1))
+    with pytest.raises(DeliveryDelayed):
+        await stage.reply_with("hello")
+    assert stage.clock.monotonic() <= PATIENCE + SECOND
+    assert stage.seen == []
+
+
+async def test_streaming_outlives_any_number_of_failures():
+    stage = Stage()
+    stage.surface.script("edit", *[Fault.DELAYED, Fault.CALL_LOST] * 30)
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND)
+        reply.show("ab")
+        await stage.clock.advance(timedelta(hours=1))
+        assert stage.seen == ["ab"]
+
+
+async def test_unreachable_is_raised_at_once_to_show_and_complete():
+    stage = Stage()
+    stage.surface.script("post", Fault.UNREACHABLE)
+    with pytest.raises(Unreachable):
+        await stage.reply_with("hello")
+    assert stage.clock.monotonic() <= SECOND
+    stage.surface.script("post", Fault.UNREACHABLE)
+    async with stage.reply() as reply:
+        reply.show("hello")
+        await stage.clock.advance(2 * SECOND)
+        with pytest.raises(Unreachable):
+            reply.show("hello again")
+        with pytest.raises(Unreachable):
+            await reply.complete("hello again")
+    assert stage.seen == []
+
+
+async def test_nothing_is_written_once_the_turn_is_somebody_elses():
+    stage = Stage()
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND / 2)
+        stage.ours = False
+        reply.show("ab")
+        await stage.clock.advance(10 * SECOND)
+        with pytest.raises(LeaseLost):
+            reply.show("abc")
+        with pytest.raises(LeaseLost):
+            await reply.complete("abc")
+    assert stage.seen == ["a"]
+    assert stage.count("post", "edit", "delete") == 1
+
+
+async def test_a_lease_lost_while_waiting_for_a_slot_stops_the_last_edit():
+    stage = Stage()
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND / 2)
+        completing = asyncio.create_task(reply.complete("ab"))
+        await stage.clock.advance(SECOND / 10)
+        stage.ours = False
+        await stage.clock.advance(SECOND)
+        with pytest.raises(LeaseLost):
+            await completing
+    assert stage.seen == ["a"]
+
+
+async def test_an_error_of_record_reaches_the_caller():
+    stage = Stage()
+
+    async def record(number: int, platform_id: str) -> None:
+        raise LeaseLost("too late")
+
+    stage.record = record  # type: ignore[method-assign]
+    with pytest.raises(LeaseLost):
+        await stage.reply_with("a", "ab", "abc")
+    assert stage.count("post", "edit") == 1
+
+
+async def test_a_message_removed_meanwhile_stays_removed_and_the_others_go_on():
+    stage = Stage()
+    async with stage.reply() as reply:
+        reply.show(WORDS[:90])
+        await stage.clock.advance(5 * SECOND)
+        stage.surface.remove(HERE, "m2")
+        await stage.until(reply.complete(WORDS[:180]))
+    parts = [part.text for part in split(WORDS[:180], 64, Measure.UTF16)]
+    assert stage.seen == [parts[0], parts[2]]
+
+
+async def test_a_message_removed_earlier_is_posted_anew():
+    stage = Stage()
+    await stage.reply_with("old")
+    stage.surface.remove(HERE, "m1")
+    await stage.reply_with("new")
+    assert stage.seen == ["new"]
+    assert stage.parts == {1: "m2"}
+
+
+# Leaving
+
+
+async def test_leaving_without_complete_writes_nothing_more():
+    stage = Stage()
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND / 2)
+        reply.show("ab")
+    await stage.clock.advance(60 * SECOND)
+    assert stage.seen == ["a"]
+    assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({"reply.sender", "reply.sign", "pacer"})
+
+
+async def test_leaving_waits_for_a_post_under_way_and_records_it():
+    stage = Stage()
+    stage.surface.latency = 4 * SECOND
+
+    async def run() -> None:
+        async with stage.reply() as reply:
+            reply.show("a")
+            await stage.clock.sleep(SECOND)
+
+    await stage.until(run())
+    assert stage.parts == {1: "m1"}
+
+
+async def test_leaving_does_not_wait_for_ever():
+    stage = Stage()
+    stage.surface.script("post", asyncio.Event())
+
+    async def run() -> None:
+        async with stage.reply() as reply:
+            reply.show("a")
+            await stage.clock.sleep(SECOND)
+
+    await stage.until(run())
+    assert stage.clock.monotonic() <= SECOND + GRACE + SECOND
+
+
+async def test_complete_waits_for_the_write_under_way_and_is_the_last_to_write():
+    stage = Stage()
+    gate = asyncio.Event()
+    stage.surface.script("edit", gate)
+    async with stage.reply() as reply:
+        reply.show("a")
+        await stage.clock.advance(SECOND)
+        reply.show("ab")
+        await stage.clock.advance(SECOND)
+        completing = asyncio.create_task(reply.complete("abc"))
+        await stage.clock.advance(SECOND)
+        assert stage.count("edit") == 1
+        gate.set()
+        await stage.until(asyncio.wait_for(completing, None))
+    assert stage.surface.shown(HERE)[0].history == ["a", "ab"]
+    assert stage.seen == ["abc"]
+
+
+# After a crash
+
+
+async def test_a_recovered_reply_completes_the_message_that_stands_there():
+    stage = Stage()
+    stage.parts = {1: await stage.surface.post(HERE, "half an", nonce="turn-1-1")}
+    await stage.reply_with("half an answer", reconcile=True)
+    assert stage.seen == ["half an answer"]
+    assert stage.count("post") == 1
+
+
+async def test_a_recovered_reply_makes_the_first_edit_always():
+    stage = Stage()
+    stage.parts = {1: await stage.surface.post(HERE, "answer", nonce="turn-1-1")}
+    await stage.reply_with("answer", reconcile=True)
+    assert stage.count("edit") == 1
+
+
+async def test_a_recovered_reply_finds_what_was_posted_and_not_recorded():
+    stage = Stage()
+    await stage.surface.post(HERE, "half", nonce="turn-1-1")
+    await stage.reply_with("half an answer", reconcile=True)
+    assert stage.seen == ["half an answer"]
+    assert stage.parts == {1: "m1"}
+
+
+async def test_a_recovered_reply_that_is_shorter_deletes_what_was_posted_and_not_recorded():
+    stage = Stage()
+    stage.parts = {1: await stage.surface.post(HERE, "one", nonce="turn-1-1")}
+    await stage.surface.post(HERE, "two", nonce="turn-1-2")
+    await stage.reply_with("short", reconcile=True)
+    assert stage.seen == ["short"]
+
+
+faults = st.lists(st.sampled_from(Fault).filter(lambda fault: fault is not Fault.UNREACHABLE), max_size=6)
+
+
+@given(
+    script=st.fixed_dictionaries(dict.fromkeys(("post", "post_file", "edit", "delete", "find", "working"), faults)),
+    lengths=st.lists(st.integers(0, 260), min_size=1, max_size=8),
+    crashes=st.lists(st.floats(0, 15), max_size=4),
+    latency=st.sampled_from([0.0, 0.3, 2.0]),
+    nonces=st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_whatever_fails_and_however_often_it_crashes_people_see_the_answer_once(script, lengths, crashes, latency, nonces):
+    """A crash is an end at any moment, with nothing kept but what was recorded; the next run reconciles."""
+
+    async def scenario() -> None:
+        stage = Stage(nonces=nonces)
+        stage.surface.latency = timedelta(seconds=latency)
+        for method, outcomes in script.items():
+            stage.surface.script(method, *outcomes)
+
+        async def run(reconcile: bool) -> None:
+            reply = stage.reply(reconcile=reconcile)
+            async with reply:
+                for length in lengths:
+                    reply.show(WORDS[:length])
+                    await stage.clock.sleep(SECOND)
+                await reply.complete(WORDS[: lengths[-1]])
+
+        for number, seconds in enumerate(crashes):
+            dying = asyncio.create_task(run(reconcile=number > 0))
+            await stage.clock.advance(timedelta(seconds=seconds))
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            stage.pacers = Pacers(stage.clock)
+            await stage.clock.advance(2 * SECOND)
+            await asyncio.gather(dying, return_exceptions=True)
+        await stage.until(run(reconcile=bool(crashes)))
+        shown = stage.surface.shown(HERE)
+        expected = lay_out(WORDS[: lengths[-1]], stage.surface.limits)
+        assert [(message.text, bool(message.file)) for message in shown] == [(piece.text, piece.file) for piece in expected]
+        assert {
+            piece.number: message.id for piece, message in zip(expected, shown, strict=True)
+        }.items() <= stage.parts.items()
+        assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({"reply.sender", "reply.sign", "pacer"})
+
+    asyncio.run(scenario())

@@ -1,0 +1,269 @@
+"""The command line: `parley run`, `chat`, `doctor`, `migrate`, `sweep`, `backup` and `restore`.
+
+Settings are read here and nowhere else. Whatever can't go on ends in one clear line on stderr and an exit code of sysexits:
+64 usage, 65 data, 75 busy or failing for now, 78 configuration.
+"""
+
+import asyncio
+import getpass
+import os
+import random
+import sys
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from bot import __version__
+from bot.app_chat import chat as chat_at_terminal
+from bot.app_doctor import examine_installation
+from bot.app_model import build_model, fetch_local_model
+from bot.chat.sweeper import Sweeper
+from bot.clock import SystemClock
+from bot.config import Settings, SettingsError, load_settings
+from bot.llm.protocol import LLMClient, LLMError
+from bot.progress import progress_bar
+from bot.telemetry import Metrics, configure_logging, harden_process
+from store import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreError, StoreRefused, StoreUnavailable, open_store
+from store.open import sqlite_path
+from store.sqlite_copy import back_up, examine, look_for_store
+from store.sqlite_copy import restore as restore_copy
+
+T = TypeVar("T")
+
+EXIT_USAGE, EXIT_DATA, EXIT_BUSY, EXIT_CONFIG = 64, 65, 75, 78
+
+app = typer.Typer(
+    name="parley",
+    help="A chatbot for Discord and Slack that never loses a message, never answers twice and remembers what was said.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they would show local variables, and so settings
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+User = Annotated[str, typer.Option(help="Who is talking; each user has conversations of their own.")]
+Channel = Annotated[str, typer.Option(help="Where; each channel is a conversation of its own.")]
+New = Annotated[bool, typer.Option("--new", help="Begin a new conversation instead of going on.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"parley {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Settings come from the environment and from [b].env[/b] in this directory; [b].env.example[/b] lists them all."""
+
+
+@app.command()
+def run(user: User = "", channel: Channel = "terminal", new: New = False) -> None:
+    """Run whatever is configured; with no platform configured, talk at this terminal."""
+    settings = _settings()
+    registry = CollectorRegistry()
+    _log(settings, Metrics(registry), talking=True)
+    _refuse_platforms(settings)
+    model = _model(settings)
+    screen = Console(stderr=True, highlight=False)
+    screen.print(f"Talking with {model.name} at this terminal, kept in {_place(settings)}; /help lists what you can type.")
+    screen.print("Discord and Slack are set on by their tokens in .env; this version can't connect to them yet (README.md).")
+    with _told():
+        raise typer.Exit(
+            _run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))
+        )
+
+
+@app.command()
+def chat(user: User = "", channel: Channel = "terminal", new: New = False) -> None:
+    """Talk at this terminal, or answer each line of a pipe; the conversation goes on where it was left."""
+    settings = _settings()
+    _log(settings, None, talking=True)
+    model = _model(settings)
+    with _told():
+        raise typer.Exit(_run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new)))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the store to this version's schema, making it when there is none. Done at each start as well."""
+    settings = _settings()
+
+    async def work() -> str:
+        store = await open_store(settings.database_url.get_secret_value())
+        status = await store.status()
+        await store.aclose()
+        return f"{status.place} is up to date ({status.engine})."
+
+    with _told():
+        typer.echo(_run(work()))
+
+
+@app.command()
+def sweep() -> None:
+    """Expire and purge now what is due, as the running bot does every SWEEP_INTERVAL."""
+    settings = _settings()
+    _log(settings, None)
+
+    async def work() -> str:
+        clock = SystemClock()
+        store = await open_store(settings.database_url.get_secret_value(), clock=clock.now)
+        sweeper = Sweeper(
+            store,
+            clock,
+            random.Random(),
+            ttl=settings.conversation_ttl,
+            purge_after=settings.purge_after,
+            interval=settings.sweep_interval,
+        )
+        done = 0
+        try:
+            with progress_bar("Sweeping", Console(stderr=True)) as show:
+
+                def count(rows: int) -> None:
+                    nonlocal done
+                    done += rows
+                    show(done, 0)
+
+                swept = await sweeper.sweep(count)
+        finally:
+            await store.aclose()
+        return f"{swept.expired} conversations expired, {swept.purged} rows purged, {swept.events} event ids dropped."
+
+    with _told():
+        typer.echo(_run(work()))
+
+
+@app.command()
+def doctor() -> None:
+    """Look at settings, store, model and platforms, and say what to do about what is wrong."""
+    settings = _settings()
+    _log(settings, None)
+    with _told():
+        raise typer.Exit(0 if examine_installation(settings, Console()) else EXIT_CONFIG)
+
+
+@app.command()
+def backup(path: Annotated[Path, typer.Argument(help="A new file to write the copy to.")]) -> None:
+    """Copy the store to a file, whole and checked, while Parley may go on running."""
+    source = _file(_settings())
+    with _told(), progress_bar(f"Backing up {source}", Console(stderr=True)) as show:
+        messages = back_up(source, path, show)
+    typer.echo(f"{path}: {messages:,} messages, checked.")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `parley backup` wrote.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before replacing a store.")] = False,
+) -> None:
+    """Put a backup in the store's place; the store that was there is kept beside it under another name."""
+    target = _file(_settings())
+    with _told():
+        messages = examine(path)
+        if look_for_store(target) and not yes:
+            if not sys.stdin.isatty():
+                _end(EXIT_USAGE, f"{target} exists: say --yes to set it aside and put {path} in its place")
+            typer.confirm(f"Set {target} aside and put {path} ({messages:,} messages) in its place?", abort=True)
+        with progress_bar(f"Restoring {target}", Console(stderr=True)) as show:
+            aside = restore_copy(path, target, at=datetime.now(UTC), progress=show)
+    typer.echo(f"{target}: {messages:,} messages." + (f" What was there is now {aside}." if aside else ""))
+
+
+def main() -> None:
+    """Run the command line; usage errors end with 64, as sysexits has it, instead of 2."""
+    # A stream that was closed by whoever started us is none; the next file opened would get its number.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    try:
+        app()
+    except SystemExit as exc:
+        if exc.code == 2:
+            raise SystemExit(EXIT_USAGE) from None
+        raise
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as exc:
+        _end(EXIT_CONFIG, "these settings can't be used:\n" + "\n".join(f"  {problem}" for problem in exc.problems))
+
+
+def _log(settings: Settings, metrics: Metrics | None, *, talking: bool = False) -> None:
+    # Between the lines of a talk only what an operator must see is shown, unless a level was asked for.
+    quiet = talking and "log_level" not in settings.model_fields_set
+    level = "ERROR" if quiet else settings.log_level
+    configure_logging(level, settings.log_format, settings.secrets, sys.stderr, metrics=metrics)
+    harden_process()
+
+
+def _refuse_platforms(settings: Settings) -> None:
+    for name, on in (("Discord", settings.discord_token), ("Slack", settings.slack_mode)):
+        if on is not None:
+            _end(EXIT_CONFIG, f"this version can't connect to {name} yet: remove its settings to talk at the terminal")
+
+
+def _model(settings: Settings) -> LLMClient:
+    try:
+        return build_model(settings, SystemClock(), random.Random(), fetch_local_model(settings))
+    except LLMError as exc:
+        _end(EXIT_CONFIG, str(exc))
+
+
+def _file(settings: Settings) -> Path:
+    url = settings.database_url.get_secret_value()
+    path = sqlite_path(url) if url.startswith("sqlite:") else None
+    if path is None:
+        _end(EXIT_USAGE, "DATABASE_URL names no file: backups are of SQLite files")
+    return path
+
+
+def _place(settings: Settings) -> str:
+    url = settings.database_url.get_secret_value()
+    return str(sqlite_path(url) or "memory only") if url.startswith("sqlite:") else "PostgreSQL"
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "you"
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End with one line and the right exit code when the store refuses."""
+    try:
+        yield
+    except (NotOurs, StoreDamaged) as exc:
+        _end(EXIT_DATA, str(exc))
+    except (StoreBusy, StoreUnavailable) as exc:
+        _end(EXIT_BUSY, str(exc))
+    except (StoreDenied, StoreRefused) as exc:
+        _end(EXIT_CONFIG, str(exc))
+    except StoreError as exc:
+        _end(EXIT_DATA, str(exc))
+
+
+def _end(code: int, message: str) -> NoReturn:
+    typer.echo(f"parley: {message}", err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -25,7 +25,7 @@ lint: setup
 
 # The long form of the trials that `make test` runs for 30 seconds.
 trials: setup
-	$(BIN)/python -m pytest -m trial --trial-kills 2000
+	$(BIN)/python -m pytest -m trial --trial-kills 2000 --trial-queue 100000
 
 bench: setup .venv-bench/.ready
 	$(BIN)/python -m bench

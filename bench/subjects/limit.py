@@ -1,0 +1,109 @@
+"""The limit: sqlite3 by hand. Parley's schema, PRAGMAs and statements, and none of its Python.
+
+Synchronous, one thread, rows as tuples. The conversations of a group go through each step together: one transaction with
+64 accepts, one with 64 claims, one with 64 finishes, one with 64 settles. That is what group commit makes of Parley's 64
+workers; a turn can't be one transaction, since the model is called between claim and finish.
+"""
+
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from bench.filling import PLATFORM, fill, key_of
+from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, Timing, chosen, result
+from store import sqlite as sql
+from store.protocol import TURN_MESSAGES
+from store.sqlite_writer import PRAGMAS
+
+LEASE_US = 60_000_000
+
+
+def prepare(job: Job) -> None:
+    """Make the file as Parley does and fill it."""
+    fill(Path(job.place, "store.db"), conversations=job.conversations, messages=job.messages)
+
+
+def measure(job: Job) -> Result:
+    """Time turns in groups of `workers`."""
+    with closing(sqlite3.connect(Path(job.place, "store.db"), isolation_level=None, cached_statements=256)) as db:
+        for pragma in PRAGMAS:
+            db.execute(pragma)
+        keys = [key_of(number) for number in range(job.conversations)]
+        columns = [(key.platform, key.workspace, key.channel, key.thread, key.user) for key in keys]
+        tails = ["\x1f".join(("", "m", key.channel, key.workspace, key.platform)) for key in keys]
+        conversations = itertools.cycle(chosen(job))
+        numbers = itertools.count(time.time_ns())
+        turns = _Turns(db, columns, tails, numbers)
+        for _ in range(max(1, job.warmup // job.workers)):
+            turns.group(list(itertools.islice(conversations, job.workers)))
+        timing = Timing(turns=0, seconds=0.0, cpu=0.0, latencies=[])
+        cpu, start = time.process_time(), time.perf_counter()
+        before = start
+        while timing.turns < job.turns if job.turns else before - start < job.seconds:
+            turns.group(list(itertools.islice(conversations, job.workers)))
+            after = time.perf_counter()
+            timing.latencies.extend([after - before] * job.workers)
+            timing.turns += job.workers
+            before = after
+        timing.seconds, timing.cpu = before - start, time.process_time() - cpu
+    return result(timing, hops=0, commits=4 / job.workers, setup="WAL, FULL, Parley's own PRAGMAs")
+
+
+class _Turns:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        columns: list[tuple[str, str, str, str, str]],
+        tails: list[str],
+        numbers: Iterator[int],
+    ) -> None:
+        self._execute = db.cursor().execute
+        self._columns = columns
+        self._tails = tails
+        self._numbers = numbers
+        self._next_turn = sql._NEXT_TURN.format(platforms="?")
+        self._event_tail = f"\x1fe\x1fW\x1f{PLATFORM}"
+
+    def group(self, conversations: list[int]) -> None:
+        """Take each of the conversations through one turn."""
+        execute = self._execute
+        now = time.time_ns() // 1000
+        execute("BEGIN IMMEDIATE")
+        for conversation in conversations:
+            name = str(next(self._numbers))
+            names = (name + self._event_tail, name + self._tails[conversation], now)
+            assert execute(sql._SEE_TWO, names).rowcount == 2
+            conversation_id, position = execute(sql._TOUCH, (*self._columns[conversation], now, None)).fetchone()
+            turn_id, _ = execute(sql._QUEUE, (conversation_id, "address", now, position)).fetchone()
+            values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now)
+            assert execute(sql._ADD_MESSAGE, values).rowcount == 1
+        execute("COMMIT")
+
+        held = []
+        execute("BEGIN IMMEDIATE")
+        now = time.time_ns() // 1000
+        for _ in conversations:
+            row = execute(self._next_turn, (now, PLATFORM)).fetchone()
+            execute(sql._HOLD, (row[1], now + LEASE_US))
+            execute(sql._RUN, (row[0], "running", TURN_MESSAGES))
+            window = execute(sql._WINDOW, (row[1], row[7], 1, WINDOW)).fetchall()
+            window.reverse()
+            held.append((row[0], row[1], row[13] + 1, window))
+        execute("COMMIT")
+
+        execute("BEGIN IMMEDIATE")
+        now = time.time_ns() // 1000
+        for turn_id, _, epoch, _ in held:
+            assert execute(sql._PUT_ANSWER, (turn_id, epoch, now, ANSWER, "complete")).rowcount == 1
+            execute(sql._FINISH, (turn_id, "model", 100, 100))
+        execute("COMMIT")
+
+        execute("BEGIN IMMEDIATE")
+        now = time.time_ns() // 1000
+        for turn_id, conversation_id, epoch, _ in held:
+            assert execute(sql._LET_GO, (conversation_id, epoch, now)).rowcount == 1
+            execute(sql._SETTLE, (turn_id, "done", now))
+        execute("COMMIT")

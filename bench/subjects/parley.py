@@ -1,0 +1,91 @@
+"""Parley's own store, on a file: 64 tasks, each accept, claim, finish, settle; `full` adds absorb and record_part.
+
+With `full` it is all that a turn does to the store when it goes well. A claim takes the longest waiting turn, which is
+mostly another task's; a turn's time is therefore taken by its conversation, from the call of accept to the end of settle.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bench.filling import PLATFORM, fill, key_of
+from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, chosen, drive, result
+from store.protocol import Answer, ConversationKey, Ending, NewMessage, TurnState
+from store.sqlite import SqliteStore
+
+LEASE = timedelta(seconds=60)
+PLATFORMS = (PLATFORM,)
+
+
+def prepare(job: Job) -> None:
+    """Make the file and fill it."""
+    fill(
+        Path(job.place, "store.db"),
+        conversations=job.conversations,
+        messages=job.messages,
+        half_stale=bool(job.options.get("half_stale")),
+    )
+
+
+def measure(job: Job) -> Result:
+    """Time the turns of `workers` tasks."""
+    return asyncio.run(_measure(job))
+
+
+async def _measure(job: Job) -> Result:
+    store = await SqliteStore.open(Path(job.place, "store.db"))
+    try:
+        turns = Turns(store, {number: key_of(number) for number in chosen(job)}, full=bool(job.options.get("full")))
+        timing = await drive(turns.take, job, warmed=turns.forget)
+        timing.latencies = turns.latencies
+        commits = (store.groups - turns.groups_before) / timing.turns
+    finally:
+        await store.aclose()
+    return result(timing, hops=commits, commits=commits, setup="WAL, FULL, as shipped")
+
+
+class Turns:
+    """Carries out turns on a store, one call at a time, as `bot.chat` does around a model that answers at once."""
+
+    def __init__(self, store: SqliteStore, keys: Mapping[int, ConversationKey], *, full: bool = False) -> None:
+        self.latencies: list[float] = []
+        self.groups_before = 0
+        self._store = store
+        self._keys = keys
+        self._full = full
+        self._numbers = itertools.count(time.time_ns())
+        self._begun: dict[str, float] = {}
+
+    def forget(self) -> None:
+        """Count from here on."""
+        self.latencies.clear()
+        self.groups_before = self._store.groups
+
+    async def take(self, conversation: int) -> None:
+        """Put a question to the conversation, then carry out whichever turn is next."""
+        store, key, name = self._store, self._keys[conversation], str(next(self._numbers))
+        self._begun[key.channel] = time.perf_counter()
+        question = NewMessage(
+            key=key,
+            event_id=name,
+            message_id=name,
+            position=None,
+            author_id="U1",
+            author_name="Mina 민아",
+            text=QUESTION,
+            address="address",
+            at=datetime.now(UTC),
+        )
+        assert await store.accept(question) is not None
+        claim = await store.claim(lease=LEASE, window=WINDOW, platforms=PLATFORMS)
+        assert claim is not None
+        if self._full:
+            assert await store.absorb(claim.hold, window=WINDOW) is None
+            await store.record_part(claim.hold, 0, name)
+        answer = Answer(text=ANSWER, ending=Ending.COMPLETE, model="model", prompt_tokens=100, completion_tokens=100)
+        await store.finish(claim.hold, answer)
+        await store.settle(claim.hold, TurnState.DONE)
+        self.latencies.append(time.perf_counter() - self._begun.pop(claim.key.channel))

@@ -29,7 +29,7 @@ class Contender:
 
 
 LIMIT = Contender("sqlite3 by hand, synchronous, group commit (the limit)", "limit")
-PARLEY = Contender("**Parley**: accept, claim, finish, settle", "parley")
+PARLEY = Contender("**Parley**: accept and claim, finish, settle", "parley")
 PARLEY_FULL = Contender("Parley: with absorb and record_part as well", "parley", option="full")
 PEERS = (
     Contender("OpenAI Agents SDK, SQLiteSession", "agents_sqlite", peer=True),

@@ -103,5 +103,5 @@ def build(
         ttl=settings.conversation_ttl,
         version=__version__,
     )
-    intake = Intake(store, rules=lambda message: Rules(), characters=settings.message_characters, wake=turns.wake)
+    intake = Intake(store, rules=lambda message: Rules(), characters=settings.message_characters, accept=turns.accept)
     return Parley(store=store, intake=intake, turns=turns, commands=commands, sweeper=sweeper)

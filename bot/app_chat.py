@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -36,7 +36,10 @@ async def chat(
     """
     clock, rng = SystemClock(), random.Random()
     surface = ConsoleSurface(sys.stdout, at=address_of(user=user, channel=channel))
-    async with running(settings, {CONSOLE: surface}, model, clock, rng) as parley, AsyncExitStack() as stack:
+    terminal = is_terminal()  # asked once: a pipe that has come to its end is closed
+    async with AsyncExitStack() as stack:
+        stack.callback(_end_line, surface)
+        parley = await stack.enter_async_context(running(settings, {CONSOLE: surface}, model, clock, rng))
         if registry is not None:
             await _open_web(settings, parley, registry, stack)
         talk = ConsoleChat(
@@ -49,25 +52,25 @@ async def chat(
             user=user,
             channel=channel,
         )
-        conversation = asyncio.create_task(_talk(talk, new=new), name="chat")
+        conversation = asyncio.create_task(_talk(talk, new=new, terminal=terminal), name="chat")
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, conversation.cancel)
-        loop.add_signal_handler(signal.SIGINT, lambda: talk.interrupt() or is_terminal() or conversation.cancel())
+        loop.add_signal_handler(signal.SIGINT, lambda: talk.interrupt() or terminal or conversation.cancel())
         try:
             return await conversation
         except asyncio.CancelledError:
             return 0  # asked to stop: what runs is given its time on the way out
 
 
-async def _talk(talk: ConsoleChat, *, new: bool) -> int:
-    lines: AsyncIterator[str] = typed_lines(PROMPT) if is_terminal() else piped_lines(sys.stdin)
+async def _talk(talk: ConsoleChat, *, new: bool, terminal: bool) -> int:
+    lines: AsyncIterator[str] = typed_lines(PROMPT) if terminal else piped_lines(sys.stdin)
     try:
         if new:
             await talk.begin_anew()
         await talk.resume()
         async for line in lines:
             code = await talk.take(line)
-            if code and not is_terminal():
+            if code and not terminal:
                 return code
     except LineTooLong as exc:
         print(f"parley: {exc}", file=sys.stderr)  # noqa: T201 - the terminal is this room's platform
@@ -78,6 +81,11 @@ async def _talk(talk: ConsoleChat, *, new: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BUSY
     return 0
+
+
+def _end_line(surface: ConsoleSurface) -> None:
+    with suppress(Unreachable):
+        surface.end_line()
 
 
 async def _open_web(settings: Settings, parley: Parley, registry: CollectorRegistry, stack: AsyncExitStack) -> None:

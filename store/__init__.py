@@ -3,6 +3,7 @@
 from store.open import open_store
 from store.protocol import (
     Absorbed,
+    Accepted,
     Answer,
     Claim,
     Conversation,
@@ -35,6 +36,7 @@ from store.protocol import (
 
 __all__ = [
     "Absorbed",
+    "Accepted",
     "Answer",
     "Claim",
     "Conversation",

@@ -181,6 +181,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A message that was taken in, and its turn when it could be begun at once."""
+
+    conversation_id: int
+    claim: Claim | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Absorbed:
     """A turn's new window after it took in more messages, and where the newest of them wants its answer."""
 
@@ -265,6 +273,15 @@ class Store(Protocol):
         Returns the conversation's id, or None when the event or the message is known already and nothing was stored:
         twice, at once, on two replicas or after a restart, one message is stored and answered once. At most one turn of a
         conversation is queued; it answers all that waits.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def accept_and_claim(self, message: NewMessage, *, lease: timedelta, window: int) -> Accepted | None:
+        """Do as `accept`, and in the same transaction claim the turn, when no other of its conversation is open or held.
+
+        It saves a commit for whoever has nothing better to do than this turn. Otherwise the turn is queued.
 
         Raises:
             UnstorableText: and nothing is stored.

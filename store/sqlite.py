@@ -1,8 +1,9 @@
 """The store on one SQLite file, or in memory: all its SQL, and the calls that run it.
 
-Every call is one function on the writing connection (`store.sqlite_writer`), so it is one transaction, and the calls of many
-conversations share commits. A turn that goes well takes six of them: accept, claim, absorb, record_part, finish, settle. One
-process holds the file, therefore every lease found at opening belongs to a process that is gone, and is void.
+Every call is one function on the writing connection (`store.sqlite_writer`), so it is one transaction; the calls of many
+conversations share commits. A turn that goes well takes five: accept_and_claim, absorb, record_part, finish, settle; not fewer,
+since people, the model and the platform stand between them. One process holds the file, therefore every lease found at opening
+belongs to a process that is gone, and is void.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from store.migrate import upgrade
 from store.protocol import (
     TURN_MESSAGES,
     Absorbed,
+    Accepted,
     Answer,
     Claim,
     Conversation,
@@ -55,7 +57,7 @@ INSERT INTO conversation (platform, workspace, channel, thread, user_id, created
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, coalesce(?7, 1))
 ON CONFLICT (platform, workspace, channel, thread, user_id) WHERE ended_at IS NULL DO UPDATE SET
   active_at = max(active_at, ?6), last_position = coalesce(max(last_position, ?7), last_position + 1)
-RETURNING id, last_position"""
+RETURNING id, last_position, epoch, lease_until"""
 
 _GET_OR_CREATE = """
 INSERT INTO conversation (platform, workspace, channel, thread, user_id, created_at, active_at, last_position)
@@ -81,6 +83,13 @@ SELECT c.id, t.until, 1, t.id, '', '', '', ?4, ?5, ?3 FROM turn t JOIN conversat
 WHERE t.id = ?1 AND c.epoch = ?2 AND c.lease_until > ?3
 ON CONFLICT (conversation_id, position, role) DO UPDATE SET
   turn_id = excluded.turn_id, text = excluded.text, ending = excluded.ending, at = excluded.at"""
+
+_OPEN = """
+SELECT 1 FROM turn WHERE conversation_id = ?1 AND state = 'queued' UNION ALL
+SELECT 1 FROM turn WHERE conversation_id = ?1 AND state IN ('running', 'delivering')"""
+_BEGIN = """
+INSERT INTO turn (conversation_id, state, attempts, address, queued_at, since, until, messages)
+VALUES (?1, 'running', 1, ?2, ?3, ?4, ?4, 1) RETURNING id, messages"""
 
 # A conversation has one queued turn, which takes in whatever comes until it is full; the rest waits without a turn.
 _QUEUE = f"""
@@ -285,6 +294,13 @@ class SqliteStore:
         return await self._writer.run(work)
 
     async def accept(self, message: NewMessage) -> int | None:
+        accepted = await self._accept(message, None)
+        return None if accepted is None else accepted.conversation_id
+
+    async def accept_and_claim(self, message: NewMessage, *, lease: timedelta, window: int) -> Accepted | None:
+        return await self._accept(message, (lease // _MICROSECOND, window))
+
+    async def _accept(self, message: NewMessage, begin: tuple[int, int] | None) -> Accepted | None:
         for text in (
             message.text,
             message.author_name,
@@ -300,7 +316,7 @@ class SqliteStore:
         message_name = "\x1f".join((message.message_id, "m", key.channel, key.workspace, key.platform))
         event_name = "\x1f".join((message.event_id, "e", key.workspace, key.platform)) if message.event_id else ""
 
-        def work(db: sqlite3.Connection) -> int | None:
+        def work(db: sqlite3.Connection) -> Accepted | None:
             if event_name:
                 seen = 2 - db.execute(_SEE_TWO, (event_name, message_name, now)).rowcount
             else:
@@ -309,9 +325,12 @@ class SqliteStore:
                 if event_name and seen == 1:
                     db.execute(_UNSEE)  # nothing is stored of a copy, not even the name that was new about it
                 return None
-            conversation_id, last = db.execute(_TOUCH, (*columns, now, message.position)).fetchone()
+            touched = db.execute(_TOUCH, (*columns, now, message.position)).fetchone()
+            conversation_id, last, epoch, lease_until = touched
             position = last if message.position is None else message.position
-            turn_id, messages = db.execute(_QUEUE, (conversation_id, message.address, now, position)).fetchone()
+            turn = (conversation_id, message.address, now, position)
+            begun = begin is not None and lease_until <= self._now() and not db.execute(_OPEN, (conversation_id,)).fetchone()
+            turn_id, messages = db.execute(_BEGIN if begun else _QUEUE, turn).fetchone()
             values = (
                 conversation_id,
                 position,
@@ -326,7 +345,27 @@ class SqliteStore:
             )
             if db.execute(_ADD_MESSAGE, values).rowcount == 0:
                 raise _SamePosition
-            return int(conversation_id)
+            if begin is None or not begun:
+                return Accepted(conversation_id=conversation_id, claim=None)
+            lease, window = begin
+            db.execute(_HOLD, (conversation_id, self._now() + lease))
+            claim = Claim(
+                hold=Hold(turn_id=turn_id, conversation_id=conversation_id, epoch=epoch + 1),
+                turn=Turn(
+                    id=turn_id,
+                    conversation_id=conversation_id,
+                    state=TurnState.RUNNING,
+                    attempts=1,
+                    address=message.address,
+                    queued_at=message.at,
+                    error="",
+                ),
+                key=key,
+                window=_window(db, conversation_id, position, 1, window),
+                answer=None,
+                recovered=False,
+            )
+            return Accepted(conversation_id=conversation_id, claim=claim)
 
         try:
             return await self._writer.run(work)

@@ -88,6 +88,7 @@ def restore(backup: Path, target: Path, *, at: datetime, progress: Progress) -> 
         NotOurs, StoreDenied, SchemaTooNew, StoreDamaged: about the backup, or about what stands at `target`.
     """
     examine(backup)
+    target = target.resolve()  # a link to a store is that store, with its lock
     there = look_for_store(target)
     lock = FileLock(target)
     draft = target.with_name(target.name + ".new")

@@ -1,8 +1,9 @@
 """The limit: sqlite3 by hand. Parley's schema, PRAGMAs and statements, and none of its Python.
 
 Synchronous, one thread, rows as tuples. The conversations of a group go through each step together: one transaction with
-64 accepts, one with 64 claims, one with 64 finishes, one with 64 settles. That is what group commit makes of Parley's 64
-workers; a turn can't be one transaction, since the model is called between claim and finish.
+64 messages accepted and claimed, one with 64 finishes, one with 64 settles. That is what group commit makes of Parley's 64
+workers; a turn can't be one transaction, since the model is called between claim and finish, and people between finish and
+settle.
 """
 
 import itertools
@@ -15,7 +16,6 @@ from pathlib import Path
 from bench.filling import PLATFORM, fill, key_of
 from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, Timing, chosen, result
 from store import sqlite as sql
-from store.protocol import TURN_MESSAGES
 from store.sqlite_writer import PRAGMAS
 
 LEASE_US = 60_000_000
@@ -49,7 +49,7 @@ def measure(job: Job) -> Result:
             timing.turns += job.workers
             before = after
         timing.seconds, timing.cpu = before - start, time.process_time() - cpu
-    return result(timing, hops=0, commits=4 / job.workers, setup="WAL, FULL, Parley's own PRAGMAs")
+    return result(timing, hops=0, commits=3 / job.workers, setup="WAL, FULL, Parley's own PRAGMAs")
 
 
 class _Turns:
@@ -64,34 +64,28 @@ class _Turns:
         self._columns = columns
         self._tails = tails
         self._numbers = numbers
-        self._next_turn = sql._NEXT_TURN.format(platforms="?")
         self._event_tail = f"\x1fe\x1fW\x1f{PLATFORM}"
 
     def group(self, conversations: list[int]) -> None:
         """Take each of the conversations through one turn."""
         execute = self._execute
         now = time.time_ns() // 1000
+        held = []
         execute("BEGIN IMMEDIATE")
         for conversation in conversations:
             name = str(next(self._numbers))
             names = (name + self._event_tail, name + self._tails[conversation], now)
             assert execute(sql._SEE_TWO, names).rowcount == 2
-            conversation_id, position = execute(sql._TOUCH, (*self._columns[conversation], now, None)).fetchone()
-            turn_id, _ = execute(sql._QUEUE, (conversation_id, "address", now, position)).fetchone()
+            touched = execute(sql._TOUCH, (*self._columns[conversation], now, None)).fetchone()
+            conversation_id, position, epoch, _ = touched
+            assert execute(sql._OPEN, (conversation_id,)).fetchone() is None
+            turn_id, _ = execute(sql._BEGIN, (conversation_id, "address", now, position)).fetchone()
             values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now)
             assert execute(sql._ADD_MESSAGE, values).rowcount == 1
-        execute("COMMIT")
-
-        held = []
-        execute("BEGIN IMMEDIATE")
-        now = time.time_ns() // 1000
-        for _ in conversations:
-            row = execute(self._next_turn, (now, PLATFORM)).fetchone()
-            execute(sql._HOLD, (row[1], now + LEASE_US))
-            execute(sql._RUN, (row[0], "running", TURN_MESSAGES))
-            window = execute(sql._WINDOW, (row[1], row[7], 1, WINDOW)).fetchall()
+            execute(sql._HOLD, (conversation_id, now + LEASE_US))
+            window = execute(sql._WINDOW, (conversation_id, position, 1, WINDOW)).fetchall()
             window.reverse()
-            held.append((row[0], row[1], row[13] + 1, window))
+            held.append((turn_id, conversation_id, epoch + 1, window))
         execute("COMMIT")
 
         execute("BEGIN IMMEDIATE")

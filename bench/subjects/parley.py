@@ -1,7 +1,7 @@
-"""Parley's own store, on a file: 64 tasks, each accept, claim, finish, settle; `full` adds absorb and record_part.
+"""Parley's own store, on a file: 64 tasks, each accept and claim, finish, settle; `full` adds absorb and record_part.
 
-With `full` it is all that a turn does to the store when it goes well. A claim takes the longest waiting turn, which is
-mostly another task's; a turn's time is therefore taken by its conversation, from the call of accept to the end of settle.
+With `full` it is all that a turn does to the store when it goes well. A turn's time is taken by
+its conversation, from the call of accept to the end of settle: where two tasks meet in one, a turn may be the other's.
 """
 
 import asyncio
@@ -79,9 +79,12 @@ class Turns:
             address="address",
             at=datetime.now(UTC),
         )
-        assert await store.accept(question) is not None
-        claim = await store.claim(lease=LEASE, window=WINDOW, platforms=PLATFORMS)
-        assert claim is not None
+        accepted = await store.accept_and_claim(question, lease=LEASE, window=WINDOW)
+        assert accepted is not None
+        # Another task may be in this conversation; then its turn waits, and whichever is next is carried out.
+        claim = accepted.claim or await store.claim(lease=LEASE, window=WINDOW, platforms=PLATFORMS)
+        if claim is None:
+            return
         if self._full:
             assert await store.absorb(claim.hold, window=WINDOW) is None
             await store.record_part(claim.hold, 0, name)

@@ -106,7 +106,7 @@ class ConsoleSurface:
 
     def say(self, text: str) -> None:
         """Write something of our own on a line of its own."""
-        self.rest()
+        self.end_line()
         self._write(clean(text) + "\n")
 
     def _add(self, message_id: str, text: str) -> None:
@@ -165,6 +165,7 @@ class ConsoleChat:
         try:
             if text.startswith("/"):
                 self._surface.say(await self._command(text[1:]))
+                await self.resume()  # `retry` has begun an answer
                 return 0
             outcome = await self._intake.take(self._message(text))
             if outcome.notice:
@@ -194,7 +195,7 @@ class ConsoleChat:
             await self._turns.quiet(conversation_id)
         finally:
             self._answering = None
-            self._surface.end_line()
+        self._surface.end_line()  # not when we are asked to stop: the answer may go on until we have
 
     async def _command(self, typed: str) -> str:
         name, _, argument = typed.partition(" ")
@@ -207,10 +208,7 @@ class ConsoleChat:
             author_name=self._user,
             at=self._clock.now(),
         )
-        reply = await self._commands.handle(call)
-        if name == "retry":
-            await self.resume()
-        return reply.text
+        return (await self._commands.handle(call)).text
 
     def _message(self, text: str) -> IncomingMessage:
         # A terminal has no ids of its own, and nothing is ever delivered twice by it.

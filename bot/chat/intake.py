@@ -1,6 +1,6 @@
 """The one door in: every message of every platform is judged, and taken in by one transaction, before it is acknowledged."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -41,13 +41,13 @@ class Intake:
         *,
         rules: Callable[[IncomingMessage], Rules],
         characters: int,
-        wake: Callable[[int], None],
+        accept: Callable[[NewMessage], Awaitable[int | None]],
     ) -> None:
-        """`characters` is the longest message taken; `wake` is told of each conversation that has something new."""
+        """`characters` is the longest message taken; `accept` stores it, as `Store.accept`, and sees to its answer."""
         self._store = store
         self._rules = rules
         self._characters = characters
-        self._wake = wake
+        self._accept = accept
 
     async def take(self, message: IncomingMessage) -> Outcome:
         """Take a message in. When this returns, it is stored for good or will never be; only then is it acknowledged.
@@ -66,7 +66,7 @@ class Intake:
         if len(message.text) > self._characters:
             return Outcome(verdict=Verdict.REFUSED, notice=words.too_long(len(message.text), self._characters))
         try:
-            conversation_id = await self._store.accept(
+            conversation_id = await self._accept(
                 NewMessage(
                     key=key,
                     event_id=message.event_id,
@@ -85,5 +85,4 @@ class Intake:
             log.info("intake.known", platform=key.platform)
             return Outcome(verdict=Verdict.KNOWN)
         log.info("intake.accepted", platform=key.platform, conversation=conversation_id, characters=len(message.text))
-        self._wake(conversation_id)
         return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id)

@@ -23,7 +23,7 @@ from bot.chat.protocol import Address, DeliveryError, Surface
 from bot.chat.words import TurnError, final_state, shown
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient, PromptMessage
-from store import Absorbed, Claim, LeaseLost, Message, Stopped, Store, StoreError, Turn, TurnState
+from store import Absorbed, Claim, LeaseLost, Message, NewMessage, Stopped, Store, StoreError, Turn, TurnState
 
 LEASE = timedelta(seconds=30)
 RENEWAL = timedelta(seconds=10)
@@ -69,6 +69,7 @@ class Turns:
         self._woken = asyncio.Event()
         self._runs: dict[int, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: set[asyncio.Task[int | None]] = set()
         self._draining = False
         self._settled = asyncio.Event()
         """Set, and replaced, whenever a turn has ended here."""
@@ -79,6 +80,42 @@ class Turns:
     def running(self) -> int:
         """How many turns are being carried out here."""
         return len(self._tasks)
+
+    async def accept(self, message: NewMessage) -> int | None:
+        """Store a message, and begin its turn at once when there is room for one; else it waits, and is seen to.
+
+        Returns as `Store.accept`: the conversation's id once it is kept for good, None when it is known already.
+
+        Raises:
+            UnstorableText, StoreUnavailable: nothing was stored.
+        """
+        # A caller that is cancelled meanwhile does not take a turn with it that was begun by then.
+        task = asyncio.create_task(self._accept(message), name="accept")
+        self._accepting.add(task)
+        task.add_done_callback(self._accepting.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, message: NewMessage) -> int | None:
+        if self._draining or not self._claiming.is_set() or self._slots.locked():
+            conversation_id = await self._store.accept(message)
+            if conversation_id is not None:
+                self.wake(conversation_id)
+            return conversation_id
+        await self._slots.acquire()
+        since, claim = self._clock.monotonic(), None
+        try:
+            accepted = await self._store.accept_and_claim(message, lease=LEASE, window=self._settings.history_messages)
+            if accepted is None:
+                return None
+            claim = accepted.claim
+        finally:
+            if claim is None:
+                self._slots.release()
+        if claim is None:
+            self.wake(accepted.conversation_id)
+        else:
+            self._start(self._run_of(claim, since))
+        return accepted.conversation_id
 
     def wake(self, conversation_id: int) -> None:
         """Say that a conversation has something new. Saying so too often does no harm, not saying so costs `POLL`."""
@@ -148,6 +185,8 @@ class Turns:
             async with time_limit(self._clock, patience):
                 if self._claiming.is_set():
                     await self._ended.wait()
+                if self._accepting:
+                    await asyncio.wait(self._accepting)
                 while self._tasks:
                     await asyncio.wait(self._tasks)
         await self._hand_back()
@@ -174,9 +213,11 @@ class Turns:
             log.error("turns.claim_failed", reason=str(exc))
             await self._clock.sleep(STORE_PAUSE)
             return None
-        if claim is None:
-            return None
-        return _Run(claim, self._store, self._model, self._surfaces[claim.key.platform], self._settings, self._clock, since)
+        return None if claim is None else self._run_of(claim, since)
+
+    def _run_of(self, claim: Claim, since: timedelta) -> "_Run":
+        surface = self._surfaces[claim.key.platform]
+        return _Run(claim, self._store, self._model, surface, self._settings, self._clock, since)
 
     def _start(self, run: "_Run") -> None:
         conversation_id = run.claim.hold.conversation_id

@@ -124,7 +124,7 @@ async def chatting(
     model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
     surface = surface or FakeSurface(clock=clock)
     turns = Turns(store, model, {PLATFORM: surface}, settings, clock)
-    intake = Intake(store, rules=lambda message: rules or Rules(), characters=characters, wake=turns.wake)
+    intake = Intake(store, rules=lambda message: rules or Rules(), characters=characters, accept=turns.accept)
     chat = Chat(store=store, model=model, surface=surface, clock=clock, turns=turns, intake=intake)
     if working:
         chat.task = asyncio.create_task(turns.run())

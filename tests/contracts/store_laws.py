@@ -5,6 +5,7 @@ the store and opens another at the same place. No law moves a clock: a lease of 
 """
 
 from tests.contracts.store_laws_accept import AcceptLaws
+from tests.contracts.store_laws_begin import BeginLaws
 from tests.contracts.store_laws_bursts import AbsorbLaws, BurstLaws, StopLaws
 from tests.contracts.store_laws_conversations import ConversationLaws, OrderLaws
 from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
@@ -17,6 +18,7 @@ class StoreLaws(
     ConversationLaws,
     OrderLaws,
     AcceptLaws,
+    BeginLaws,
     ClaimLaws,
     FenceLaws,
     FinishLaws,

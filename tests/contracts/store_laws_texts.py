@@ -161,6 +161,7 @@ CALLS: dict[str, Callable[[Store, Path], Awaitable[object]]] = {
     "append": lambda store, _: store.append(1, Role.USER, "x", at=AT),
     "recent": lambda store, _: store.recent(1, 1),
     "accept": lambda store, _: store.accept(message()),
+    "accept_and_claim": lambda store, _: store.accept_and_claim(message(), lease=LEASE, window=1),
     "claim": lambda store, _: store.claim(lease=LEASE, window=1, platforms=["slack"]),
     "stop": lambda store, _: store.stop(1),
     "retry": lambda store, _: store.retry(1),

@@ -91,6 +91,21 @@ class StoreMachine(RuleBasedStateMachine):
         self.accept(given)
         return given
 
+    @rule(key=ROOMS)
+    def somebody_speaks_and_is_heard_at_once(self, key):
+        given = message(self.next_text(), key=key)
+        current = self.model.current(key)
+        one = self.model.conversations.get(current)
+        at_rest = one is None or not (one.queued or one.running)
+        accepted = self.runner.run(self.store.accept_and_claim(given, lease=LEASE, window=100))
+        id_ = accepted.conversation_id
+        self.model.accept(
+            id_, given.key, given.event_id, given.message_id, given.position, given.text, given.address, given.at
+        )
+        assert (accepted.claim is not None) == at_rest
+        if at_rest:
+            self.compare(accepted.claim, self.model.claim(id_, accepted.claim.hold), 100)
+
     @rule(key=ROOMS, many=st.sampled_from([19, 21, 45]))
     def somebody_says_very_much(self, key, many):
         for _ in range(many):
@@ -136,17 +151,20 @@ class StoreMachine(RuleBasedStateMachine):
         assert (claim.hold.conversation_id if claim else None) == expected
         if claim is None:
             return None
-        turn = self.model.claim(expected, claim.hold)
-        self.holds.append(claim.hold)
+        self.compare(claim, self.model.claim(expected, claim.hold), window)
         one = self.model.conversations[expected]
+        if lease == OVER:
+            one.hold = None
+        return claim.hold
+
+    def compare(self, claim, turn, window):
+        one = self.model.conversations[claim.hold.conversation_id]
+        self.holds.append(claim.hold)
         assert [m.text for m in claim.window] == one.history(until=max(turn.positions))[-window:]
         assert (claim.turn.state, claim.turn.attempts, claim.turn.error) == (turn.state, turn.attempts, turn.error)
         assert (claim.turn.address, dict(claim.parts), claim.recovered) == (turn.address, turn.parts, turn.held_before)
         shown = turn.answer if turn.state is TurnState.DELIVERING and not turn.error else None
         assert (claim.answer.text if claim.answer else None) == shown
-        if lease == OVER:
-            one.hold = None
-        return claim.hold
 
     @rule()
     def a_turn_goes_well(self):

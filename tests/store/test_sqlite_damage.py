@@ -1,0 +1,146 @@
+"""Damage and copies of a store's file: what is broken is told and kept, what is copied is whole."""
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import (
+    Store,
+    StoreDamaged,
+    StoreError,
+    open_store,
+)
+from store.sqlite_file import put_in_place
+from tests.contracts.store_words import AT, PLATFORMS, answer, message, read, room, say
+from tests.store.files import make_store, read_all, url
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The bytes of a store in which much was said."""
+    path = tmp_path_factory.mktemp("whole") / "parley.db"
+
+    async def fill() -> None:
+        store = await open_store(url(path))
+        for n in range(30):
+            await say(store, "hello " * 50, "how are you", key=room(f"C{n % 7}"))
+            await answer(store, "fine " * 80)
+        await store.aclose()
+
+    asyncio.run(fill())
+    return path.read_bytes()
+
+
+class TestDamage:
+    """A damaged file is told from a whole one, is kept, and stops nobody from putting a copy in its place."""
+
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_a_damaged_file_works_or_is_told_and_kept(self, tmp_path: Path, whole: bytes, seed: int) -> None:
+        chance = random.Random(seed)
+        damaged, path = bytearray(whole), tmp_path / "parley.db"
+        at = chance.randrange(100, len(damaged) - 16)
+        damaged[at : at + 16] = chance.randbytes(16)
+        path.write_bytes(damaged)
+        for _ in range(2):
+            try:
+                store = await open_store(url(path))
+            except StoreError as exc:
+                refusal = str(exc)
+            else:
+                refusal = ""
+            if refusal:
+                assert str(path) in refusal
+                assert path.read_bytes() == damaged, "whoever wants to save something finds it as it was"
+                continue
+            try:
+                await use(store)
+            finally:
+                await store.aclose()
+        path.write_bytes(whole)
+        await make_store(path)
+
+    @pytest.mark.parametrize("at", [b"CREATE TABLE message", b"CREATE TABLE turn", b"0001"])
+    async def test_a_damaged_schema_is_told(self, tmp_path: Path, whole: bytes, at: bytes) -> None:
+        path = tmp_path / "parley.db"
+        path.write_bytes(whole.replace(at, b"\xef\xc9\x93" + at[3:]))
+        with pytest.raises(StoreDamaged, match="restore"):
+            await open_store(url(path))
+
+    async def test_a_file_cut_short_is_damaged(self, tmp_path: Path, whole: bytes) -> None:
+        path = tmp_path / "parley.db"
+        path.write_bytes(whole[: len(whole) // 2])
+        try:
+            store = await open_store(url(path))
+        except StoreDamaged:
+            assert path.read_bytes() == whole[: len(whole) // 2]
+        else:
+            await use(store)
+            await store.aclose()
+
+
+async def use(store: Store) -> None:
+    """Do what a bot does; every call either works or raises the store's own error."""
+    for n in range(7):
+        for call in (
+            lambda n=n: store.recent(n + 1, 100),
+            lambda n=n: store.accept(message("x" * 1000, key=room(f"C{n}"))),
+            lambda: store.claim(lease=10 * (AT - AT), window=20, platforms=PLATFORMS),
+            store.status,
+        ):
+            with contextlib.suppress(StoreError):
+                await call()
+
+
+class TestCopies:
+    """Backups are whole, and go into place whole."""
+
+    async def test_a_backup_made_while_writing_is_consistent_and_opens(self, tmp_path: Path) -> None:
+        store = await open_store(url(tmp_path / "parley.db"))
+        conversation_id = await say(store, *[f"{n}" for n in range(50)])
+
+        async def go_on() -> None:
+            for n in range(50, 120):
+                await say(store, f"{n}")
+
+        writing = asyncio.create_task(go_on())
+        backups = [tmp_path / f"backup {n}.db" for n in range(3)]
+        for backup in backups:
+            await store.backup(backup)
+        await writing
+        everything = await read(store, conversation_id)
+        await store.aclose()
+        for backup in backups:
+            with closing(sqlite3.connect(backup)) as db:
+                assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            kept = await read_all(backup)
+            assert len(kept) >= 50
+            assert kept == everything[: len(kept)]
+
+    async def test_a_cancelled_backup_does_not_hold_the_store(self, tmp_path: Path) -> None:
+        store = await open_store(url(tmp_path / "parley.db"))
+        backup = asyncio.create_task(store.backup(tmp_path / "backup.db"))
+        await asyncio.sleep(0)
+        backup.cancel()
+        await asyncio.gather(backup, return_exceptions=True)
+        await say(store, "goes on")
+        await store.aclose()
+
+    async def test_what_is_put_in_place_replaces_the_store_and_its_journal(self, tmp_path: Path) -> None:
+        old, new = tmp_path / "parley.db", tmp_path / "parley.db.new"
+        await make_store(old, "from before")
+        await make_store(new, "from the backup")
+        for journal in ("-wal", "-shm"):
+            (tmp_path / f"parley.db{journal}").write_bytes(b"of the old one")
+        new.chmod(0o644)
+        put_in_place(new, old)
+        assert not new.exists()
+        assert stat.S_IMODE(old.stat().st_mode) == 0o600
+        assert await read_all(old) == ["from the backup"]

@@ -20,7 +20,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 
@@ -115,7 +114,8 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A stored message. `turn_id` is the turn that answers it, or whose answer it is; None while it waits for one."""
+    """A stored message. `turn_id` is the turn that answers it, or whose answer it is; None while it waits for one, 0 when it
+    was appended and no turn is concerned."""
 
     id: int
     conversation_id: int
@@ -288,7 +288,7 @@ class Store(Protocol):
         """
 
     async def claim(self, *, lease: timedelta, window: int, platforms: Collection[str]) -> Claim | None:
-        """Take the longest waiting open turn of `platforms` whose conversation nobody holds; None when there is none.
+        """Take the oldest open turn of `platforms` whose conversation nobody holds; None when there is none.
 
         No two holders share a conversation. A turn whose holder's lease ran out is claimed again, before the queued one of
         its conversation. A queued turn takes the waiting messages along, the first `TURN_MESSAGES` in order; if more wait,
@@ -397,13 +397,6 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable.
-        """
-
-    async def backup(self, path: Path) -> None:
-        """Write a consistent copy of everything to `path`, which must not exist; work goes on meanwhile.
-
-        Raises:
-            StoreDenied: `path` exists or can't be written.
         """
 
     async def aclose(self) -> None:

@@ -9,8 +9,8 @@ from hypothesis import settings
 
 pytest.register_assert_rewrite("tests.contracts", "tests.e2e.trial")
 
-# Property tests try new cases at every run of a developer's; CI tries the same ones each time, so that what they find by luck
-# does not hold up a change that has nothing to do with it. The machines are busy: no deadlines.
+# Property tests try new cases at every run of a developer's; CI tries the same ones each time, so that what they find by
+# luck does not hold up a change that has nothing to do with it. The machines are busy: no deadlines.
 settings.register_profile("developer", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
@@ -22,9 +22,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("parley")
     group.addoption("--trial-kills", type=int, default=200, help="how often the kill trial kills (default: 200)")
     group.addoption("--trial-seed", type=int, help="the seed of a trial to repeat; a new one each time by default")
-    group.addoption(
-        "--trial-queue", type=int, default=20_000, help="how many messages the memory trial queues (default: 20000)"
-    )
 
 
 @pytest.fixture

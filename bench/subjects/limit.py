@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import store.sqlite_sql as sql
 from bench.filling import PLATFORM, fill, key_of
 from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, Timing, chosen, result
-from store import sqlite as sql
 from store.sqlite_writer import PRAGMAS
 
 LEASE_US = 60_000_000
@@ -75,15 +75,15 @@ class _Turns:
         for conversation in conversations:
             name = str(next(self._numbers))
             names = (name + self._event_tail, name + self._tails[conversation], now)
-            assert execute(sql._SEE_TWO, names).rowcount == 2
-            touched = execute(sql._TOUCH, (*self._columns[conversation], now, None)).fetchone()
+            assert execute(sql.SEE_TWO, names).rowcount == 2
+            touched = execute(sql.TOUCH, (*self._columns[conversation], now, None)).fetchone()
             conversation_id, position, epoch, _ = touched
-            assert execute(sql._OPEN, (conversation_id,)).fetchone() is None
-            turn_id, _ = execute(sql._BEGIN, (conversation_id, "address", now, position)).fetchone()
+            assert execute(sql.OPEN, (conversation_id,)).fetchone() is None
+            turn_id, _ = execute(sql.BEGIN, (conversation_id, "address", now, position)).fetchone()
             values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now)
-            assert execute(sql._ADD_MESSAGE, values).rowcount == 1
-            execute(sql._HOLD, (conversation_id, now + LEASE_US))
-            window = execute(sql._WINDOW, (conversation_id, position, 1, WINDOW)).fetchall()
+            assert execute(sql.ADD_MESSAGE, values).rowcount == 1
+            execute(sql.HOLD, (conversation_id, now + LEASE_US))
+            window = execute(sql.WINDOW, (conversation_id, position, 1, WINDOW)).fetchall()
             window.reverse()
             held.append((turn_id, conversation_id, epoch + 1, window))
         execute("COMMIT")
@@ -91,13 +91,13 @@ class _Turns:
         execute("BEGIN IMMEDIATE")
         now = time.time_ns() // 1000
         for turn_id, _, epoch, _ in held:
-            assert execute(sql._PUT_ANSWER, (turn_id, epoch, now, ANSWER, "complete")).rowcount == 1
-            execute(sql._FINISH, (turn_id, "model", 100, 100))
+            assert execute(sql.PUT_ANSWER, (turn_id, epoch, now, ANSWER, "complete")).rowcount == 1
+            execute(sql.FINISH, (turn_id, "model", 100, 100))
         execute("COMMIT")
 
         execute("BEGIN IMMEDIATE")
         now = time.time_ns() // 1000
         for turn_id, conversation_id, epoch, _ in held:
-            assert execute(sql._LET_GO, (conversation_id, epoch, now)).rowcount == 1
-            execute(sql._SETTLE, (turn_id, "done", now))
+            assert execute(sql.LET_GO, (conversation_id, epoch, now)).rowcount == 1
+            execute(sql.SETTLE, (turn_id, "done", now))
         execute("COMMIT")

@@ -10,7 +10,7 @@ from tests.contracts.store_laws_bursts import AbsorbLaws, BurstLaws, StopLaws
 from tests.contracts.store_laws_conversations import ConversationLaws, OrderLaws
 from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
 from tests.contracts.store_laws_recovery import RecoveryLaws, RetryLaws
-from tests.contracts.store_laws_texts import BackupLaws, CancellationLaws, CloseLaws, DurableLaws, TextLaws
+from tests.contracts.store_laws_texts import CancellationLaws, CloseLaws, DurableLaws, TextLaws
 from tests.contracts.store_laws_turns import ClaimLaws, FenceLaws, FinishLaws
 
 
@@ -32,7 +32,6 @@ class StoreLaws(
     TextLaws,
     CancellationLaws,
     CloseLaws,
-    BackupLaws,
 ):
     """What every store does."""
 

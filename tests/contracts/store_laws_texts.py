@@ -3,13 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import ConversationKey, Role, Store, StoreClosed, StoreDenied, TurnState, UnstorableText
+from store import ConversationKey, Role, Store, StoreClosed, TurnState, UnstorableText
 from store.protocol import KEY_PART_LENGTH
 from tests.contracts.store_words import (
     AT,
@@ -155,25 +154,24 @@ class CancellationLaws:
         assert await read(store, conversation.id) == ["after"]
 
 
-CALLS: dict[str, Callable[[Store, Path], Awaitable[object]]] = {
-    "get_or_create": lambda store, _: store.get_or_create(ROOM, at=AT),
-    "find": lambda store, _: store.find(ROOM),
-    "append": lambda store, _: store.append(1, Role.USER, "x", at=AT),
-    "recent": lambda store, _: store.recent(1, 1),
-    "accept": lambda store, _: store.accept(message()),
-    "accept_and_claim": lambda store, _: store.accept_and_claim(message(), lease=LEASE, window=1),
-    "claim": lambda store, _: store.claim(lease=LEASE, window=1, platforms=["slack"]),
-    "stop": lambda store, _: store.stop(1),
-    "retry": lambda store, _: store.retry(1),
-    "busy": lambda store, _: store.busy(1),
-    "end": lambda store, _: store.end(1, at=AT),
-    "delete": lambda store, _: store.delete(1),
-    "expire": lambda store, _: store.expire(before=AT, at=AT, limit=1),
-    "purge": lambda store, _: store.purge(before=AT, limit=1),
-    "forget_events": lambda store, _: store.forget_events(before=AT, limit=1),
-    "status": lambda store, _: store.status(),
-    "check": lambda store, _: store.check(),
-    "backup": lambda store, tmp_path: store.backup(tmp_path / "backup.db"),
+CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "get_or_create": lambda store: store.get_or_create(ROOM, at=AT),
+    "find": lambda store: store.find(ROOM),
+    "append": lambda store: store.append(1, Role.USER, "x", at=AT),
+    "recent": lambda store: store.recent(1, 1),
+    "accept": lambda store: store.accept(message()),
+    "accept_and_claim": lambda store: store.accept_and_claim(message(), lease=LEASE, window=1),
+    "claim": lambda store: store.claim(lease=LEASE, window=1, platforms=["slack"]),
+    "stop": lambda store: store.stop(1),
+    "retry": lambda store: store.retry(1),
+    "busy": lambda store: store.busy(1),
+    "end": lambda store: store.end(1, at=AT),
+    "delete": lambda store: store.delete(1),
+    "expire": lambda store: store.expire(before=AT, at=AT, limit=1),
+    "purge": lambda store: store.purge(before=AT, limit=1),
+    "forget_events": lambda store: store.forget_events(before=AT, limit=1),
+    "status": lambda store: store.status(),
+    "check": lambda store: store.check(),
 }
 
 
@@ -188,11 +186,10 @@ class CloseLaws:
         await asyncio.gather(store.aclose(), store.aclose())
 
     @pytest.mark.parametrize("call", CALLS)
-    async def test_a_closed_store_says_so(self, store: Store, tmp_path: Path, call: str) -> None:
+    async def test_a_closed_store_says_so(self, store: Store, call: str) -> None:
         await store.aclose()
         with pytest.raises(StoreClosed):
-            await CALLS[call](store, tmp_path)
-        assert not (tmp_path / "backup.db").exists()
+            await CALLS[call](store)
 
     @pytest.mark.parametrize("call", FENCED)
     async def test_a_closed_store_says_so_to_a_holder(self, store: Store, call: str) -> None:
@@ -214,20 +211,6 @@ class CloseLaws:
         await asyncio.sleep(0)
         await store.aclose()
         assert await deleting == 1
-
-
-class BackupLaws:
-    """A backup is whole, and never takes the place of anything."""
-
-    async def test_a_backup_takes_no_files_place(self, store: Store, tmp_path: Path) -> None:
-        taken = tmp_path / "taken.db"
-        taken.write_text("mine")
-        with pytest.raises(StoreDenied):
-            await store.backup(taken)
-        assert taken.read_text() == "mine"
-        with pytest.raises(StoreDenied):
-            await store.backup(tmp_path / "missing" / "backup.db")
-        await say(store, "goes on")
 
 
 class DurableLaws:

@@ -1,0 +1,101 @@
+"""SQLite's rows as the values of `store.protocol`, and back."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import store.sqlite_sql as sql
+from store.protocol import Answer, Conversation, ConversationKey, Ending, Message, Role
+
+ROLES = (Role.USER, Role.ASSISTANT)
+"""Roles as they are numbered in the file: an answer stands behind the message whose position it shares."""
+MICROSECOND = timedelta(microseconds=1)
+
+_ENDINGS = {ending.value: ending for ending in Ending}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def columns_of(key: ConversationKey) -> tuple[str, str, str, str, str]:
+    """Write a key as its columns."""
+    return (key.platform, key.workspace, key.channel, key.thread, key.user)
+
+
+def us_of(moment: datetime) -> int:
+    """Write a time as the file has it; a naive one raises `ValueError`."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is refused: pass aware UTC")
+    return (moment - _EPOCH) // MICROSECOND
+
+
+def time_of(us: int) -> datetime:
+    """Read a time."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def conversation_of(row: tuple[Any, ...]) -> Conversation:
+    """Read a row of `sql.CONVERSATION`."""
+    return Conversation(
+        id=row[0],
+        key=ConversationKey(platform=row[1], workspace=row[2], channel=row[3], thread=row[4], user=row[5]),
+        created_at=time_of(row[6]),
+        active_at=time_of(row[7]),
+        ended_at=None if row[8] is None else time_of(row[8]),
+        expired_at=None if row[9] is None else time_of(row[9]),
+    )
+
+
+def read_window(db: sqlite3.Connection, conversation_id: int, until: int, role: int, n: int) -> tuple[Message, ...]:
+    """Read the last `n` messages before (`until`, `role`), oldest first."""
+    rows = db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()
+    rows.reverse()
+    return tuple([_message(row) for row in rows])
+
+
+def read_answer(db: sqlite3.Connection, conversation_id: int, until: int, turn: tuple[Any, ...]) -> Answer | None:
+    """Read the answer of a turn that is being delivered; `turn` is its row of `sql.NEXT_TURN`."""
+    row = db.execute(
+        "SELECT text, ending FROM message WHERE conversation_id = ? AND position = ? AND role = 1", (conversation_id, until)
+    ).fetchone()
+    if row is None or turn[6]:
+        return None  # with an error, what stands there is the answer of an earlier try
+    return Answer(text=row[0], ending=Ending(row[1]), model=turn[10], prompt_tokens=turn[11], completion_tokens=turn[12])
+
+
+class _Draft:
+    """A message under construction: the fields of `Message` without its guard, which makes 20 of them cost 20 us more.
+
+    `Message` is frozen, and a frozen dataclass pays for each field that its constructor sets. A draft is filled in the plain
+    way and becomes a message by its class, which Python allows between classes with the same slots.
+    """
+
+    __slots__ = Message.__slots__
+
+    def __init__(
+        self,
+        id: int,
+        conversation_id: int,
+        role: int,
+        position: int,
+        author_id: str,
+        author_name: str,
+        text: str,
+        ending: str,
+        turn_id: int | None,
+        at: int,
+    ) -> None:
+        self.id = id
+        self.conversation_id = conversation_id
+        self.role = ROLES[role]
+        self.position = position
+        self.author_id = author_id
+        self.author_name = author_name
+        self.text = text
+        self.ending = _ENDINGS[ending]
+        self.turn_id = turn_id
+        self.at = _EPOCH + timedelta(0, 0, at)
+
+
+def _message(row: tuple[Any, ...]) -> Message:
+    draft: Any = _Draft(*row)
+    draft.__class__ = Message
+    return draft  # type: ignore[no-any-return]

@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 report.tables.append(growth_table(growth, options.small, options.large, report))
             if "expiry" in options.only:
-                expiry = run_expiry(place, progress, large, large_messages=options.large, limits=options.limits)
-                report.tables.append(expiry_table(expiry, options.limits, report))
+                expiry = run_expiry(place, progress, large, large_messages=options.large)
+                report.tables.append(expiry_table(expiry, report))
     finally:
         shutil.rmtree(place.root, ignore_errors=True)
     report.seconds = time.perf_counter() - started
@@ -89,9 +89,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--large", type=int, default=2_000_000, help="messages in the large store (2,000,000); half goes stale"
     )
-    parser.add_argument(
-        "--limits", type=_numbers, default=[500], help="batch sizes of the sweep, each takes its share (500)"
-    )
     parser.add_argument("--only", type=_parts, default=_PARTS, help="parts to run (speed,growth,expiry)")
     parser.add_argument("--no-peers", action="store_true", help="leave the other stores out")
     parser.add_argument("--directory", type=Path, help="where the databases are made (the system's temporary directory)")
@@ -114,10 +111,6 @@ def _parts(text: str) -> tuple[str, ...]:
     if not set(parts) <= set(_PARTS):
         raise argparse.ArgumentTypeError(f"choose from {', '.join(_PARTS)}")
     return parts
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
 
 
 def _machine(directory: Path) -> str:

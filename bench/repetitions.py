@@ -136,29 +136,24 @@ def run_growth(
     return results
 
 
-def run_expiry(place: Place, progress: Progress, large: Path, *, large_messages: int, limits: list[int]) -> list[Result]:
-    """Expire and purge the stale half of the large store while turns go on; each batch size takes an equal share."""
-    task = progress.add_task("expiry", total=1 + len(limits))
+def run_expiry(place: Place, progress: Progress, large: Path, *, large_messages: int) -> Result:
+    """Expire and purge the stale half of the large store while turns go on."""
+    task = progress.add_task("expiry", total=2)
     progress.update(task, description=f"filling {large_messages:,} messages")
     fill_large(large, large_messages)
     progress.advance(task)
     progress.update(task, description="expiry")
-    results = []
     conversations = large_messages // WINDOW
-    share = conversations // 2 // len(limits)
-    for number, limit in enumerate(limits):
-        job = Job(
-            subject="expiry",
-            action="measure",
-            place=str(large),
-            conversations=conversations,
-            working_set=min(1000, conversations // 4),
-            seed=number,
-            options={"expire": limit, "purge": limit, **({"share": share} if number + 1 < len(limits) else {})},
-        )
-        results.append(_measured(job))
-        progress.advance(task)
-    return results
+    job = Job(
+        subject="expiry",
+        action="measure",
+        place=str(large),
+        conversations=conversations,
+        working_set=min(1000, conversations // 4),
+    )
+    found = _measured(job)
+    progress.advance(task)
+    return found
 
 
 def fill_large(large: Path, messages: int) -> None:

@@ -7,15 +7,18 @@ conversation with an unfinished turn. Expiry can be undone until the purge.
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
 from bot.clock import Clock
 from store import Store, StoreError
 
-EXPIRE_BATCH = 500
-PURGE_BATCH = 500
+LARGEST_BATCH = 500
+"""Rows of a batch at most: from 1,000 on turns were seen to wait for the batch itself (docs/performance.md)."""
+SMALLEST_BATCH = 20
+BATCH_TIME = timedelta(milliseconds=10)
+"""A batch that took longer is followed by one of half its size: turns wait behind it, and a disk is slow when it likes."""
 PAUSE = timedelta(milliseconds=5)
 """What lies between two batches, so that turns get their share of the writer."""
 SEEN_FOR = timedelta(days=7)
@@ -80,29 +83,28 @@ class Sweeper:
         """
         began = self._clock.monotonic()
         now = self._clock.now()
-        expired = 0 if self._ttl is None else await self._expire(now, now - self._ttl, progress)
-        purged = await self._repeat(
-            lambda: self._store.purge(before=now - self._purge_after, limit=PURGE_BATCH), 1, progress
-        )
-        events = await self._repeat(
-            lambda: self._store.forget_events(before=now - SEEN_FOR, limit=PURGE_BATCH), PURGE_BATCH, progress
-        )
+        expired = 0
+        if self._ttl is not None:
+            idle_since = now - self._ttl
+            expired = await self._repeat(lambda rows: self._store.expire(before=idle_since, at=now, limit=rows), progress)
+        purged = await self._repeat(lambda rows: self._store.purge(before=now - self._purge_after, limit=rows), progress)
+        events = await self._repeat(lambda rows: self._store.forget_events(before=now - SEEN_FOR, limit=rows), progress)
         seconds = round((self._clock.monotonic() - began).total_seconds(), 3)
         log.info("sweep.finished", expired=expired, purged=purged, events=events, seconds=seconds)
         return Swept(expired=expired, purged=purged, events=events)
 
-    async def _expire(self, now: datetime, cut: datetime, progress: Callable[[int], None]) -> int:
-        return await self._repeat(lambda: self._store.expire(before=cut, at=now, limit=EXPIRE_BATCH), EXPIRE_BATCH, progress)
-
-    async def _repeat(self, batch: Callable[[], Awaitable[int]], enough: int, progress: Callable[[int], None]) -> int:
-        """Run batches until one does less than `enough`."""
-        total = 0
+    async def _repeat(self, batch: Callable[[int], Awaitable[int]], progress: Callable[[int], None]) -> int:
+        """Run batches, as large as their time allows, until one finds nothing to do."""
+        total, rows = 0, SMALLEST_BATCH
         while True:
-            done = await batch()
+            began = self._clock.monotonic()
+            done = await batch(rows)
+            if done == 0:
+                return total
             total += done
             progress(done)
-            if done < enough:
-                return total
+            took = self._clock.monotonic() - began
+            rows = max(rows // 2, SMALLEST_BATCH) if took > BATCH_TIME else min(rows * 2, LARGEST_BATCH)
             await self._clock.sleep(PAUSE)
 
     def _clock_is_steady(self) -> bool:

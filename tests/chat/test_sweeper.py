@@ -91,6 +91,19 @@ async def test_more_than_a_batch_is_done_in_batches(store, clock) -> None:
     assert (await swept(store, clock)).expired == 1100
 
 
+async def test_a_slow_disk_gets_smaller_batches_and_a_fast_one_larger(store, clock, monkeypatch) -> None:
+    took, asked = iter([1, 1, 20, 20, 1, 1, 1, 1, 1, 1]), []
+
+    async def expire(*, before, at, limit):
+        asked.append(limit)
+        clock._passed += timedelta(milliseconds=next(took))
+        return limit if len(asked) < 10 else 0
+
+    monkeypatch.setattr(store, "expire", expire)
+    await swept(store, clock)
+    assert asked == [20, 40, 80, 40, 20, 40, 80, 160, 320, 500]
+
+
 async def test_a_failing_store_does_not_end_the_sweeping(store, clock, monkeypatch) -> None:
     await store.get_or_create(key("old"), at=clock.now() - 2 * TTL)
     calls = []

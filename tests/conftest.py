@@ -21,6 +21,7 @@ _REPORTS = pytest.StashKey[list[str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("parley")
     group.addoption("--trial-kills", type=int, default=200, help="how often the kill trial kills (default: 200)")
+    group.addoption("--trial-queue", type=int, default=100_000, help="how many messages wait at once (default: 100000)")
     group.addoption("--trial-seed", type=int, help="the seed of a trial to repeat; a new one each time by default")
 
 

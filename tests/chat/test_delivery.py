@@ -310,6 +310,16 @@ async def test_no_work_is_shown_for_a_reply_that_stands_there_already():
     assert stage.count("working") == 0
 
 
+async def test_a_sign_under_way_is_given_up_when_the_reply_is_there():
+    stage = Stage()
+    gate = asyncio.Event()
+    stage.surface.script("working", gate)
+    async with stage.reply() as reply:
+        reply.show("hello")
+        await stage.clock.advance(SECOND)
+        assert "reply.sign" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
 @pytest.mark.parametrize("fault", [Fault.DELAYED, Fault.UNREACHABLE, Fault.CALL_LOST, asyncio.Event()])
 async def test_a_sign_that_fails_or_hangs_neither_fails_nor_delays_the_reply(fault):
     stage = Stage()
@@ -611,6 +621,17 @@ async def test_a_recovered_reply_that_is_shorter_deletes_what_was_posted_and_not
     await stage.surface.post(HERE, "two", nonce="turn-1-2")
     await stage.reply_with("short", reconcile=True)
     assert stage.seen == ["short"]
+
+
+@pytest.mark.parametrize("text", ["answer", ""])
+async def test_a_recovered_reply_looks_also_where_the_recorded_message_is_gone(text):
+    """The run before found it gone, posted anew, and died before it recorded that."""
+    stage = Stage()
+    stage.parts = {1: await stage.surface.post(HERE, "removed", nonce="turn-1-1")}
+    stage.surface.remove(HERE, "m1")
+    await stage.surface.post(HERE, "anew", nonce="turn-1-1")
+    await stage.reply_with(text, reconcile=True)
+    assert stage.seen == [text] * bool(text)
 
 
 faults = st.lists(st.sampled_from(Fault).filter(lambda fault: fault is not Fault.UNREACHABLE), max_size=6)

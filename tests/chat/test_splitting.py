@@ -209,6 +209,13 @@ def test_a_fence_is_closed_and_opened_again_with_its_info_string():
     assert parts[1].text == "```python\nx = 1\n   ```\nThat's all."
 
 
+def test_no_part_ends_or_begins_with_an_empty_fence():
+    for length in range(40, 80):
+        text = "x" * length + "\n```py\n" + "x = 1\n" * 12 + "```\n" + "word " * 20
+        for part in split(text, 80, Measure.UTF16):
+            assert not regex.search(r"```py\n+```", part.text), length
+
+
 def test_a_fence_inside_a_longer_fence_is_code():
     parts = split("````md\n```py\nx = 1\n```\n" + "text\n" * 8 + "````\n", 48, Measure.UTF16)
     assert parts[1].opening == "````md\n"

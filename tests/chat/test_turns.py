@@ -117,6 +117,32 @@ async def test_fifty_messages_at_once_are_all_answered_in_turns_of_twenty() -> N
         chat.model.check_all_used()
 
 
+async def test_with_no_free_slot_a_message_waits_its_turn() -> None:
+    settings = TurnSettings(system_prompt="", history_messages=20, history_tokens=8000, concurrent=1)
+    first = asyncio.Event()
+    async with chatting(["K", first], "G", settings=settings) as chat:
+        await chat.say("in the kitchen")
+        await until(lambda: chat.model.open_streams == 1)
+        await chat.say("in the garden", channel="garden")
+        assert (await chat.store.status()).queued == 1
+        first.set()
+        await chat.quiet()
+        assert chat.surface.texts(Address(platform=PLATFORM, workspace="w", channel="garden")) == ["G"]
+
+
+async def test_a_caller_that_goes_away_does_not_take_the_turn_with_it() -> None:
+    async with chatting("Answer.") as chat:
+        await until(lambda: chat.clock.sleeping > 0)  # the worker is at rest
+        saying = asyncio.create_task(chat.say("Question"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        saying.cancel()
+        await asyncio.wait({saying})
+        await chat.quiet()
+        assert saying.cancelled()
+        assert chat.surface.texts(KITCHEN) == ["Answer."]
+
+
 async def test_stop_keeps_what_was_visible_and_says_so() -> None:
     never = asyncio.Event()
     async with chatting(["Half an", " answer", never]) as chat:

@@ -1,0 +1,37 @@
+"""What the tests of whole processes share: one helper that forks them, one model server, a shell each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.servers import Model, model_server
+from tests.e2e.shell import Shell
+from tests.e2e.zygote import Zygote, zygote
+
+
+@pytest.fixture(scope="session")
+def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    home = tmp_path_factory.mktemp("helper")
+    with zygote({"HOME": str(home)}, stderr=home / "stderr") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    with model_server(tmp_path_factory.mktemp("model"), delay_ms=3) as server:
+        yield server
+
+
+@pytest.fixture
+def shell(helper: Zygote, tmp_path: Path) -> Shell:
+    """Where `parley` answers with an echo."""
+    (home := tmp_path / "home").mkdir()
+    return Shell(helper, home, LLM_PROVIDER="echo")
+
+
+@pytest.fixture
+def talk(helper: Zygote, tmp_path: Path, model: Model) -> Shell:
+    """Where `parley` asks the model server."""
+    (home := tmp_path / "home").mkdir()
+    return Shell(helper, home, **model.env)

@@ -246,7 +246,7 @@ class Reply:
                 return True
             async with self._turn(urgent=True, final=True):
                 await self._surface.delete(self._address, message.id)
-                self._messages[number] = _Message(repeated=True)
+                self._forget(number)
             return True
         return False
 
@@ -285,7 +285,7 @@ class Reply:
             if message.ours:
                 message.gone = True
             else:
-                self._messages[piece.number] = _Message(repeated=True)
+                self._forget(piece.number)
             return
         message.shown = piece.text
 
@@ -329,6 +329,10 @@ class Reply:
 
     def _pacer(self) -> Pacer:
         return self._pacers.of(self._budget, self._surface.limits.pace)
+
+    def _forget(self, number: int) -> None:
+        """The message we knew is gone. An earlier run may have found that too, and posted another without recording it."""
+        self._messages[number] = _Message(doubtful=self._reconcile, repeated=True)
 
     def _lacking(self, pieces: list[Piece]) -> Piece | None:
         return next((piece for piece in pieces if self._message(piece.number).lacks(piece)), None)

@@ -315,6 +315,8 @@ async def test_a_sign_under_way_is_given_up_when_the_reply_is_there():
     gate = asyncio.Event()
     stage.surface.script("working", gate)
     async with stage.reply() as reply:
+        await stage.clock.advance(SECOND)
+        assert stage.count("working") == 1
         reply.show("hello")
         await stage.clock.advance(SECOND)
         assert "reply.sign" not in {task.get_name() for task in asyncio.all_tasks()}

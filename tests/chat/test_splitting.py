@@ -210,10 +210,10 @@ def test_a_fence_is_closed_and_opened_again_with_its_info_string():
 
 
 def test_no_part_ends_or_begins_with_an_empty_fence():
-    for length in range(40, 80):
-        text = "x" * length + "\n```py\n" + "x = 1\n" * 12 + "```\n" + "word " * 20
-        for part in split(text, 80, Measure.UTF16):
-            assert not regex.search(r"```py\n+```", part.text), length
+    for length in range(20, 80):
+        for code in ("x = 1\n" * 12, "y" * 200 + "\n"):
+            for part in split("x" * length + "\n```py\n" + code + "```\n" + "word " * 20, 80, Measure.UTF16):
+                assert not regex.search(r"```py\n+```", part.text), length
 
 
 def test_a_fence_inside_a_longer_fence_is_code():

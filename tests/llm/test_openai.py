@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
@@ -37,44 +35,15 @@ from tests.fakes.model_server import (
     send,
 )
 from tests.llm.asking import Asked, ask, finish_of, text_of
+from tests.llm.openai_model import DONE, HEAD, KEY, STOP, answer, failure, model_at
 
 pytestmark = pytest.mark.anyio
-KEY = "sk-very-secret"
-DONE = data("[DONE]")
-HEAD = data(chunk(role="assistant", content=""))
-STOP = data(chunk(finish="stop"))
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ModelServer]:
     async with ModelServer() as server:
         yield server
-
-
-@asynccontextmanager
-async def model_at(server: ModelServer, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[OpenAIModel]:
-    model = OpenAIModel(base_url=server.openai_url, model="m", clock=clock or FakeClock(), api_key=KEY, **settings)
-    try:
-        yield model
-    finally:
-        await model.aclose()
-
-
-async def answer(server: ModelServer, *behaviours: Behaviour) -> tuple[str, FinishReason, Usage]:
-    server.plan(*behaviours)
-    async with model_at(server) as model:
-        deltas = await ask(model)
-    finish = finish_of(deltas)
-    return text_of(deltas), finish.reason, finish.usage
-
-
-async def failure(server: ModelServer, *behaviours: Behaviour) -> LLMError:
-    server.plan(*behaviours)
-    async with model_at(server) as model:
-        with pytest.raises(LLMError) as caught:
-            await ask(model)
-    assert KEY not in str(caught.value)
-    return caught.value
 
 
 COUNTED = Usage(prompt_tokens=11, completion_tokens=7)

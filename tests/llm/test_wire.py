@@ -3,30 +3,25 @@
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from bot.llm.openai import OpenAIModel
 from bot.llm.protocol import (
     FinishReason,
-    LLMError,
     LLMRateLimited,
     LLMRejected,
     LLMTimeout,
     LLMUnavailable,
     StreamBroken,
     Text,
-    Usage,
 )
 from bot.llm.wire import MAX_BYTES
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_server import (
     CUT,
     STALL,
-    Behaviour,
     ModelServer,
     chunk,
     data,
@@ -38,44 +33,15 @@ from tests.fakes.model_server import (
     send,
 )
 from tests.llm.asking import HELLO, Asked, ask, finish_of, text_of, until
+from tests.llm.openai_model import HEAD, STOP, failure, model_at
 
 pytestmark = pytest.mark.anyio
-KEY = "sk-very-secret"
-DONE = data("[DONE]")
-HEAD = data(chunk(role="assistant", content=""))
-STOP = data(chunk(finish="stop"))
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ModelServer]:
     async with ModelServer() as server:
         yield server
-
-
-@asynccontextmanager
-async def model_at(server: ModelServer, clock: FakeClock | None = None, **settings: Any) -> AsyncIterator[OpenAIModel]:
-    model = OpenAIModel(base_url=server.openai_url, model="m", clock=clock or FakeClock(), api_key=KEY, **settings)
-    try:
-        yield model
-    finally:
-        await model.aclose()
-
-
-async def answer(server: ModelServer, *behaviours: Behaviour) -> tuple[str, FinishReason, Usage]:
-    server.plan(*behaviours)
-    async with model_at(server) as model:
-        deltas = await ask(model)
-    finish = finish_of(deltas)
-    return text_of(deltas), finish.reason, finish.usage
-
-
-async def failure(server: ModelServer, *behaviours: Behaviour) -> LLMError:
-    server.plan(*behaviours)
-    async with model_at(server) as model:
-        with pytest.raises(LLMError) as caught:
-            await ask(model)
-    assert KEY not in str(caught.value)
-    return caught.value
 
 
 async def test_redirects_are_not_followed(server: ModelServer) -> None:

@@ -75,8 +75,8 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
     _refuse_platforms(settings)
     model = _model(settings)
     screen = Console(stderr=True, highlight=False)
-    screen.print(f"Talking with {model.name} at this terminal, kept in {_place(settings)}; /help lists what you can type.")
-    screen.print("Discord and Slack are set on by their tokens in .env; this version can't connect to them yet (README.md).")
+    screen.print(f"Talking with {model.name} here, kept in {_place(settings)}; /help lists commands.", soft_wrap=True)
+    screen.print("Discord and Slack are connected by tokens in .env, in the next versions (README.md).", soft_wrap=True)
     with _told():
         raise typer.Exit(
             _run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))

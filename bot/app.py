@@ -17,8 +17,9 @@ from bot.chat.commands import Commands
 from bot.chat.intake import Intake
 from bot.chat.policy import Rules
 from bot.chat.protocol import Surface
+from bot.chat.run import TurnSettings
 from bot.chat.sweeper import Sweeper
-from bot.chat.turns import Turns, TurnSettings
+from bot.chat.turns import Turns
 from bot.clock import Clock
 from bot.config import Settings
 from bot.llm.protocol import LLMClient

@@ -9,7 +9,8 @@ from datetime import timedelta
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Rules
 from bot.chat.protocol import Address, IncomingMessage, Place
-from bot.chat.turns import Turns, TurnSettings
+from bot.chat.run import TurnSettings
+from bot.chat.turns import Turns
 from bot.llm.scripted import ScriptedModel
 from store import ConversationKey, Message, Store, open_store
 from tests.fakes.clock import START, FakeClock

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from bot.chat.protocol import Address, Place
-from bot.chat.turns import ATTEMPTS, LEASE, TurnSettings, nonce
+from bot.chat.run import ATTEMPTS, LEASE, TurnSettings, nonce
 from bot.llm.protocol import LLMTimeout, LLMUnavailable, PromptRole, PromptTooLong, StreamBroken
 from store import Ending, LeaseLost, StoreUnavailable, Turn, TurnState, open_store
 from tests.chat.chatting import PLATFORM, cancelled, chatting, until

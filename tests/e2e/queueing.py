@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bot.chat.policy import CONSOLE
 from bot.chat.protocol import Address, Limits, Measure
-from bot.chat.turns import Turns, TurnSettings
+from bot.chat.run import TurnSettings
+from bot.chat.turns import Turns
 from bot.clock import SystemClock
 from bot.llm.echo import EchoModel
 from bot.telemetry import configure_logging

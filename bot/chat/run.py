@@ -1,0 +1,231 @@
+"""One turn in the hands of this process: its lease is kept, its answer is found, stored and shown, and it is let go of.
+
+A turn may have been accepted by another process, and may be finished by a third: all that it needs comes with the claim.
+Whoever has lost the lease writes nothing more, in the store (the epoch is checked in every write) and on the platform
+(`TurnRun.guard`).
+"""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from bot.chat.delivery import Reply
+from bot.chat.generation import Generation, Outcome
+from bot.chat.history import build_prompt
+from bot.chat.pacing import Pacers
+from bot.chat.protocol import Address, DeliveryError, Surface
+from bot.chat.words import TurnError, final_state, shown
+from bot.clock import Clock
+from bot.llm.protocol import LLMClient, PromptMessage
+from store import Absorbed, Claim, LeaseLost, Message, Store, StoreError, Turn, TurnState
+
+LEASE = timedelta(seconds=30)
+RENEWAL = timedelta(seconds=10)
+STORE_PAUSE = timedelta(seconds=2)
+"""How long claiming, or a turn, rests after the store failed."""
+ATTEMPTS = 3
+"""Claims after which a turn that never settles is taken to be the reason, and set aside."""
+NONCE_LENGTH = 25
+"""Discord takes no longer nonce."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnSettings:
+    """What the operator chose: the persona, how much history a prompt holds, how many turns run at once.
+
+    `steady_window`: prompts begin at the same message for several turns (`bot.chat.history`).
+    """
+
+    system_prompt: str
+    history_messages: int
+    history_tokens: int
+    concurrent: int
+    steady_window: bool = False
+
+
+class TurnRun:
+    """One turn, from its claim to its end."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        store: Store,
+        model: LLMClient,
+        surface: Surface,
+        settings: TurnSettings,
+        clock: Clock,
+        since: timedelta,
+    ) -> None:
+        """`since` is the time before the claim was asked for: the lease can't have begun earlier."""
+        self.claim = claim
+        self._store = store
+        self._surface = surface
+        self._settings = settings
+        self._clock = clock
+        self._began = since
+        self._held_until = since + LEASE
+        self._reply: Reply | None = None
+        self._generation = Generation(
+            model,
+            prompt=self._prompt,
+            tokens=settings.history_tokens,
+            absorb=self._absorb,
+            readdress=self._readdress,
+            show=self._show,
+        )
+
+    def news(self) -> None:
+        self._generation.news()
+
+    def stop(self) -> None:
+        self._generation.stop()
+
+    def guard(self) -> None:
+        """Raise `LeaseLost` when the lease is over by our own stopwatch: a paused process must not post late."""
+        if self._clock.monotonic() >= self._held_until:
+            raise LeaseLost(f"turn {self.claim.turn.id} was held longer than its lease")
+
+    async def carry_out(self, pacers: Pacers) -> None:
+        """Bring the turn to its end, or leave it for somebody else. An outermost loop: nothing gets out but cancellation."""
+        turn = self.claim.turn
+        structlog.contextvars.bind_contextvars(turn=turn.id, conversation=turn.conversation_id)
+        log.info("turn.claimed", platform=self.claim.key.platform, attempt=turn.attempts, recovered=self.claim.recovered)
+        work = asyncio.create_task(self._work(pacers), name=f"work on turn {turn.id}")
+        renewal = asyncio.create_task(self._keep_lease(), name=f"lease of turn {turn.id}")
+        try:
+            await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await end_all(work, renewal)
+            await self._hand_back()
+            raise
+        await end_all(work, renewal)
+        for task in (work, renewal):
+            if not task.cancelled() and (failure := task.exception()):
+                await self._failed(failure)
+
+    async def _failed(self, failure: BaseException) -> None:
+        if isinstance(failure, LeaseLost):
+            log.warning("turn.lost", reason=str(failure))
+        elif isinstance(failure, StoreError):
+            # A full disk is not the message's fault: the attempt is not counted, and the store gets a moment.
+            log.error("turn.abandoned", reason=str(failure))
+            await self._clock.sleep(STORE_PAUSE)
+            await self._hand_back()
+        else:
+            log.error("turn.crashed", exc_info=failure)
+
+    async def _hand_back(self) -> None:
+        try:
+            await self._store.release(self.claim.hold)
+            log.info("turn.handed_back")
+        except StoreError as exc:
+            log.warning("turn.not_handed_back", reason=str(exc))
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._clock.sleep(RENEWAL)
+            since = self._clock.monotonic()
+            try:
+                renewal = await self._store.renew(self.claim.hold, lease=LEASE)
+            except LeaseLost:
+                raise
+            except StoreError as exc:
+                self.guard()
+                log.warning("turn.not_renewed", reason=str(exc))
+                continue
+            self._held_until = since + LEASE
+            if renewal.stop:
+                self.stop()
+            if renewal.waiting:
+                self.news()
+
+    async def _work(self, pacers: Pacers) -> None:
+        claim = self.claim
+        turn = claim.turn
+        async with Reply(
+            self._surface,
+            Address.decode(turn.address),
+            nonce=lambda number: nonce(turn, number),
+            parts=claim.parts,
+            reconcile=claim.recovered,
+            pacers=pacers,
+            clock=self._clock,
+            record=lambda number, platform_id: self._store.record_part(claim.hold, number, platform_id),
+            guard=self.guard,
+        ) as self._reply:
+            try:
+                outcome = await self._outcome()
+                if outcome is None:
+                    state = TurnState.PARKED
+                else:
+                    await self._reply.complete(shown(outcome.answer, outcome.error))
+                    state = final_state(outcome.answer, outcome.error)
+            except DeliveryError as exc:
+                log.warning("turn.undeliverable", reason=str(exc), kind=type(exc).__name__)
+                state = TurnState.UNDELIVERABLE
+        await self._store.settle(claim.hold, state)
+        log.info(
+            "turn.finished",
+            platform=claim.key.platform,
+            state=state.value,
+            seconds=round((self._clock.monotonic() - self._began).total_seconds(), 3),
+            attempts=turn.attempts,
+        )
+
+    async def _outcome(self) -> Outcome | None:
+        """Find out what the turn says, and have it stored; None when it is set aside without another word."""
+        claim = self.claim
+        if claim.turn.attempts > 2 * ATTEMPTS:
+            return None  # even saying that it is set aside failed each time
+        if claim.turn.state is TurnState.DELIVERING:
+            return Outcome(answer=claim.answer, error=claim.turn.error)
+        if claim.turn.attempts > ATTEMPTS:
+            outcome = Outcome(error=TurnError.PARKED)
+        else:
+            outcome = await self._generation.run(claim.window)
+        await self._store.finish(claim.hold, outcome.answer, error=outcome.error)
+        return outcome
+
+    def _prompt(self, window: Sequence[Message], tokens: int) -> list[PromptMessage]:
+        return build_prompt(
+            self._settings.system_prompt,
+            window,
+            tokens=tokens,
+            steady=self._settings.steady_window,
+            complete=len(window) < self._settings.history_messages,
+        )
+
+    async def _absorb(self) -> Absorbed | None:
+        return await self._store.absorb(self.claim.hold, window=self._settings.history_messages)
+
+    def _readdress(self, address: str) -> None:
+        if self._reply is not None:
+            self._reply.readdress(Address.decode(address))
+
+    def _show(self, text: str) -> None:
+        if self._reply is not None:
+            self._reply.show(text)
+
+
+def nonce(turn: Turn, number: int) -> str:
+    """Derive a part's nonce from its turn, so that a restart repeats it.
+
+    The time of queueing stands in it too: a new store counts its turns from 1 again, and Discord would answer a nonce that
+    it saw minutes ago with the message of the old turn.
+    """
+    name = f"{turn.id}/{turn.queued_at.isoformat()}/{number}"
+    return base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()[:NONCE_LENGTH].lower()
+
+
+async def end_all(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have cleaned up."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -14,7 +14,8 @@ from rich.table import Table
 from bot import __version__
 from bot.config import Settings
 from bot.llm.local import local_unavailable
-from bot.llm.weights import CATALOGUE, cached_weights
+from bot.llm.protocol import LLMError
+from bot.llm.weights import CATALOGUE, WeightsError, cached_weights
 from bot.progress import progress_bar
 from store import StoreError
 from store.open import sqlite_path
@@ -104,7 +105,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 def _examine_local(settings: Settings) -> str:
     if reason := local_unavailable():
-        raise StoreError(reason)
+        raise WeightsError(reason)
     if settings.llm_local_model is not None:
         return f"embedded, from {settings.llm_local_model}"
     cached = next((file for file in map(cached_weights, CATALOGUE) if file), None)
@@ -120,5 +121,5 @@ def _platforms(settings: Settings) -> Iterator[Finding]:
 def _guarded(what: str, look_at: Callable[[], str]) -> Finding:
     try:
         return Finding(verdict=Verdict.GOOD, what=what, text=look_at())
-    except StoreError as exc:
+    except (StoreError, LLMError) as exc:
         return Finding(verdict=Verdict.BAD, what=what, text=str(exc))

@@ -9,17 +9,17 @@ import getpass
 import os
 import random
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import typer
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from bot import __version__
+from bot import __version__, exits
 from bot.app_chat import chat as chat_at_terminal
 from bot.app_doctor import examine_installation
 from bot.app_model import build_model, fetch_local_model
@@ -29,14 +29,10 @@ from bot.config import Settings, SettingsError, load_settings
 from bot.llm.protocol import LLMClient, LLMError
 from bot.progress import progress_bar
 from bot.telemetry import Metrics, configure_logging, harden_process
-from store import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreError, StoreRefused, StoreUnavailable, open_store
+from store import NotOurs, StoreBusy, StoreDamaged, StoreError, StoreRefused, StoreUnavailable, open_store
 from store.open import sqlite_path
 from store.sqlite_copy import back_up, examine, look_for_store
 from store.sqlite_copy import restore as restore_copy
-
-T = TypeVar("T")
-
-EXIT_USAGE, EXIT_DATA, EXIT_BUSY, EXIT_CONFIG = 64, 65, 75, 78
 
 app = typer.Typer(
     name="parley",
@@ -79,7 +75,7 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
     screen.print("Discord and Slack are connected by tokens in .env, in the next versions (README.md).", soft_wrap=True)
     with _told():
         raise typer.Exit(
-            _run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))
+            asyncio.run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))
         )
 
 
@@ -90,7 +86,7 @@ def chat(user: User = "", channel: Channel = "terminal", new: New = False) -> No
     _log(settings, None, talking=True)
     model = _model(settings)
     with _told():
-        raise typer.Exit(_run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new)))
+        raise typer.Exit(asyncio.run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new)))
 
 
 @app.command()
@@ -105,7 +101,7 @@ def migrate() -> None:
         return f"{status.place} is up to date ({status.engine})."
 
     with _told():
-        typer.echo(_run(work()))
+        typer.echo(asyncio.run(work()))
 
 
 @app.command()
@@ -140,7 +136,7 @@ def sweep() -> None:
         return f"{swept.expired} conversations expired, {swept.purged} rows purged, {swept.events} event ids dropped."
 
     with _told():
-        typer.echo(_run(work()))
+        typer.echo(asyncio.run(work()))
 
 
 @app.command()
@@ -149,7 +145,7 @@ def doctor() -> None:
     settings = _settings()
     _log(settings, None)
     with _told():
-        raise typer.Exit(0 if examine_installation(settings, Console()) else EXIT_CONFIG)
+        raise typer.Exit(0 if examine_installation(settings, Console()) else exits.CONFIG)
 
 
 @app.command()
@@ -172,7 +168,7 @@ def restore(
         messages = examine(path)
         if look_for_store(target) and not yes:
             if not sys.stdin.isatty():
-                _end(EXIT_USAGE, f"{target} exists: say --yes to set it aside and put {path} in its place")
+                _end(exits.USAGE, f"{target} exists: say --yes to set it aside and put {path} in its place")
             typer.confirm(f"Set {target} aside and put {path} ({messages:,} messages) in its place?", abort=True)
         with progress_bar(f"Restoring {target}", Console(stderr=True)) as show:
             aside = restore_copy(path, target, at=datetime.now(UTC), progress=show)
@@ -189,7 +185,7 @@ def main() -> None:
         app()
     except SystemExit as exc:
         if exc.code == 2:
-            raise SystemExit(EXIT_USAGE) from None
+            raise SystemExit(exits.USAGE) from None
         raise
 
 
@@ -197,7 +193,7 @@ def _settings() -> Settings:
     try:
         return load_settings()
     except SettingsError as exc:
-        _end(EXIT_CONFIG, "these settings can't be used:\n" + "\n".join(f"  {problem}" for problem in exc.problems))
+        _end(exits.CONFIG, "these settings can't be used:\n" + "\n".join(f"  {problem}" for problem in exc.problems))
 
 
 def _log(settings: Settings, metrics: Metrics | None, *, talking: bool = False) -> None:
@@ -211,21 +207,21 @@ def _log(settings: Settings, metrics: Metrics | None, *, talking: bool = False) 
 def _refuse_platforms(settings: Settings) -> None:
     for name, on in (("Discord", settings.discord_token), ("Slack", settings.slack_mode)):
         if on is not None:
-            _end(EXIT_CONFIG, f"this version can't connect to {name} yet: remove its settings to talk at the terminal")
+            _end(exits.CONFIG, f"this version can't connect to {name} yet: remove its settings to talk at the terminal")
 
 
 def _model(settings: Settings) -> LLMClient:
     try:
         return build_model(settings, SystemClock(), random.Random(), fetch_local_model(settings))
     except LLMError as exc:
-        _end(EXIT_CONFIG, str(exc))
+        _end(exits.CONFIG, str(exc))
 
 
 def _file(settings: Settings) -> Path:
     url = settings.database_url.get_secret_value()
     path = sqlite_path(url) if url.startswith("sqlite:") else None
     if path is None:
-        _end(EXIT_USAGE, "DATABASE_URL names no file: backups are of SQLite files")
+        _end(exits.USAGE, "DATABASE_URL names no file: backups are of SQLite files")
     return path
 
 
@@ -241,23 +237,19 @@ def _me() -> str:
         return "you"
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
 @contextmanager
 def _told() -> Iterator[None]:
     """End with one line and the right exit code when the store refuses."""
     try:
         yield
     except (NotOurs, StoreDamaged) as exc:
-        _end(EXIT_DATA, str(exc))
+        _end(exits.DATA, str(exc))
     except (StoreBusy, StoreUnavailable) as exc:
-        _end(EXIT_BUSY, str(exc))
-    except (StoreDenied, StoreRefused) as exc:
-        _end(EXIT_CONFIG, str(exc))
+        _end(exits.BUSY, str(exc))
+    except StoreRefused as exc:
+        _end(exits.CONFIG, str(exc))
     except StoreError as exc:
-        _end(EXIT_DATA, str(exc))
+        _end(exits.DATA, str(exc))
 
 
 def _end(code: int, message: str) -> NoReturn:

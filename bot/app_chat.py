@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from bot import exits
 from bot.adapters.console import ConsoleChat, ConsoleSurface, address_of
 from bot.adapters.console_input import LineTooLong, is_terminal, piped_lines, typed_lines
 from bot.app import Parley, running
@@ -22,8 +23,6 @@ from bot.llm.protocol import LLMClient
 from bot.web.server import WebError, WebSide
 
 PROMPT = "you> "
-EXIT_DATA = 65
-EXIT_BUSY = 75
 
 
 async def chat(
@@ -74,12 +73,12 @@ async def _talk(talk: ConsoleChat, *, new: bool, terminal: bool) -> int:
                 return code
     except LineTooLong as exc:
         print(f"parley: {exc}", file=sys.stderr)  # noqa: T201 - the terminal is this room's platform
-        return EXIT_DATA
+        return exits.DATA
     except Unreachable as exc:
         print(f"parley: {exc}", file=sys.stderr)  # noqa: T201
         # What is still in the buffer would fail once more at the very end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BUSY
+        return exits.BUSY
     return 0
 
 

@@ -14,13 +14,14 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GROUND = ("bot.clock", "bot.durations", "bot.hosts")
+GROUND = ("bot.clock", "bot.durations", "bot.exits", "bot.hosts")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # room            may import of our own
     "store":          ("store",),
     "bot.clock":      (),
     "bot.durations":  (),
+    "bot.exits":      (),
     "bot.hosts":      (),
     "bot.config":     ("bot.config", *GROUND),
     "bot.telemetry":  ("bot.telemetry",),

@@ -14,6 +14,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.status import Status
 
+from bot import exits
 from bot.chat.commands import Commands
 from bot.chat.intake import Intake
 from bot.chat.policy import CONSOLE
@@ -25,7 +26,6 @@ from store import ConversationKey, Store, StoreError
 # Everything that moves the cursor, rings or changes colours; line feeds and tabs stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-EXIT_BUSY = 75
 REMEMBERED = 16
 """Messages whose text is kept to be added to: more than one reply has parts, and nothing grows with the talk."""
 
@@ -175,7 +175,7 @@ class ConsoleChat:
         except StoreError as exc:
             # Who sits here is the operator, so they are told the path and the remedy.
             self._surface.say(f"Your message was not taken: {exc}.")
-            return EXIT_BUSY
+            return exits.BUSY
         return 0
 
     def interrupt(self) -> bool:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import structlog
 
+from bot.chat import words
 from bot.chat.policy import is_operator
 from bot.chat.protocol import CommandCall, CommandReply
 from bot.chat.sweeper import Sweeper
@@ -83,7 +84,7 @@ class Commands:
             text = await command.run(self, call)
         except StoreError as exc:
             log.error("command.failed", command=call.name, reason=str(exc))
-            text = "The store can't do that right now; please try again in a minute."
+            text = words.STORE_FAILED
         log.info("command.handled", command=call.name, platform=call.key.platform)
         return CommandReply(text=text)
 

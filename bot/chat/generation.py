@@ -13,6 +13,7 @@ import structlog
 
 from bot.chat.words import TurnError, error_of
 from bot.llm.protocol import Finish, FinishReason, LLMClient, LLMError, PromptMessage, PromptTooLong, Text, Usage
+from bot.llm.visible import without_surrogates
 from store import Absorbed, Answer, Ending, Message
 
 log = structlog.get_logger(__name__)
@@ -181,10 +182,4 @@ def well_formed(text: str) -> str:
 
     The halves may come in two deltas, so this is applied to the whole text, not to the pieces.
     """
-    if "\0" in text:
-        text = text.replace("\0", "\ufffd")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+    return without_surrogates(text.replace("\0", "\ufffd"))

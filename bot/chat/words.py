@@ -34,7 +34,7 @@ class TurnError(StrEnum):
 
 
 EMPTY_MESSAGE = "Write me something and I will answer; `help` lists what else I can do."
-STORE_FAILED = "I could not keep your message, so I did not take it; please send it again in a minute."
+STORE_FAILED = "The store can't do that right now; please try again in a minute."
 
 _ERRORS = {
     TurnError.STOPPED: "Stopped.",

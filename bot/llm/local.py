@@ -26,10 +26,6 @@ from bot.llm.protocol import Alive, Delta, LLMError, LLMTimeout, LLMUnavailable,
 
 _log = structlog.get_logger(__name__)
 
-LOCAL_HISTORY_TOKENS = 1500
-"""How much history the embedded model is given: it reads some 100 to 150 tokens a second on two cores, so that this many
-cost a good 10 s when nothing of them is in its cache."""
-
 LOCAL_MAX_TOKENS = 256
 """How long the embedded model's answers may be: it writes some 40 tokens a second, and small models ramble."""
 

@@ -69,6 +69,11 @@ class VisibleText:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._half = text[-1]
             text = text[:-1]
-        if _SURROGATE.search(text) is None:
-            return text
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return without_surrogates(text)
+
+
+def without_surrogates(text: str) -> str:
+    """Join the two halves of a pair to its character; a half without its other becomes U+FFFD."""
+    if _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
 
     discord_token: Annotated[SecretStr | None, _DISCORD_TOKEN] = Field(None, description="bot token; sets Discord on")
+    discord_message_content: Annotated[bool, BeforeValidator(forms.check_switch)] = Field(
+        True,
+        description="`off` runs without the privileged message-content intent: mentions, direct messages, replies and "
+        "commands only",
+    )
     discord_api_base_url: Annotated[
         str,
         forms.url("https://discord.com/api/v10 or an address that ends in /api/v10", schemes=_HTTP, path="/api/v10"),
@@ -130,6 +135,11 @@ class Settings(BaseSettings):
     )
     llm_temperature: Annotated[float | None, forms.decimal(0, 2)] = Field(
         None, description="how freely the model chooses its words, 0 to 2; unset: the provider's own"
+    )
+    llm_images: Annotated[bool | None, BeforeValidator(forms.check_switch)] = Field(
+        None,
+        description="`on` or `off`: whether the model is shown images; unset: `on` with `anthropic` and at OpenAI's own "
+        "address; `local` and `echo` never are",
     )
     system_prompt_file: Annotated[Path | None, BeforeValidator(forms.check_prompt_file)] = Field(
         None, description="a text file that holds the default persona, instead of `SYSTEM_PROMPT`"
@@ -207,6 +217,15 @@ class Settings(BaseSettings):
         return infer_provider(self.llm_provider, self.llm_base_url, self.llm_api_key, local_is_installed())
 
     @property
+    def sees_images(self) -> bool:
+        """Whether the model is shown images; the embedded one and the echo never are, whatever `LLM_IMAGES` says."""
+        if self.provider not in ("openai", "anthropic"):
+            return False
+        if self.llm_images is not None:
+            return self.llm_images
+        return self.provider == "anthropic" or self.llm_base_url is None or _is_openai(self.llm_base_url)
+
+    @property
     def slack_mode(self) -> Literal["socket", "http"] | None:
         """How Slack reaches us; None when Slack is off."""
         if self.slack_app_token is not None:
@@ -263,6 +282,11 @@ def _parse(written: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:
     return None, problems
 
 
+def _is_openai(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == "api.openai.com" or host.endswith(".api.openai.com")  # such as eu.api.openai.com
+
+
 def _passwords_of(database_url: str) -> list[str]:
     """The password of a PostgreSQL URL in both spellings, as written and as drivers show it."""
     parts = urlsplit(database_url)
@@ -304,6 +328,8 @@ def _written(default: object) -> str:
     match default:
         case None | ():
             return ""
+        case bool():
+            return "on" if default else "off"
         case SecretStr():
             return default.get_secret_value()
         case timedelta():

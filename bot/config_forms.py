@@ -131,6 +131,19 @@ def choice(*allowed: str, fold: Callable[[str], str] = str.lower) -> BeforeValid
     return BeforeValidator(check)
 
 
+def check_switch(value: Any) -> bool | None:
+    """On or off, also in the words that other programs use for it."""
+    if value is None:
+        return None
+    match str(value).lower():
+        case "on" | "true" | "yes" | "1":
+            return True
+        case "off" | "false" | "no" | "0":
+            return False
+        case _:
+            refuse("on or off", "write one of these two words")
+
+
 def line(expected: str, *, most: int = 200) -> BeforeValidator:
     """A short text of one line without blanks around it."""
 

@@ -53,6 +53,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.http_host, settings.http_port, settings.http_token) == ("127.0.0.1", 8080, None)
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert (settings.drain, settings.max_concurrent_turns) == (timedelta(seconds=25), 32)
+    assert (settings.discord_message_content, settings.llm_images, settings.sees_images) == (True, None, False)
     assert (settings.operators, settings.llm_fallbacks, settings.secrets) == ((), (), ())
     assert settings.system_prompt == config.DEFAULT_PERSONA
     assert settings.slack_api_base_url == "https://slack.com/api/"
@@ -62,6 +63,7 @@ def test_every_setting_can_be_set() -> None:
     settings = load(
         **SLACK,
         DISCORD_TOKEN="d.i.s",
+        DISCORD_MESSAGE_CONTENT="off",
         DISCORD_API_BASE_URL="http://127.0.0.1:9/api/v10/",
         DISCORD_GATEWAY_URL="ws://127.0.0.1:9/gw",
         SLACK_API_BASE_URL="http://[::1]:9/api",
@@ -71,6 +73,7 @@ def test_every_setting_can_be_set() -> None:
         LLM_FALLBACKS="a, b,a",
         LLM_MAX_TOKENS="256",
         LLM_TEMPERATURE="0.25",
+        LLM_IMAGES="off",
         CONVERSATION_TTL="off",
         PURGE_AFTER="90s",
         OPERATORS="discord:80351110224678912, slack:T012AB3C4/U0G9QF9C6",
@@ -79,6 +82,7 @@ def test_every_setting_can_be_set() -> None:
         LOG_FORMAT="JSON",
         DRAIN_SECONDS="5",
     )
+    assert (settings.discord_message_content, settings.llm_images, settings.sees_images) == (False, False, False)
     assert settings.discord_api_base_url == "http://127.0.0.1:9/api/v10"
     assert settings.slack_api_base_url == "http://[::1]:9/api/"
     assert (settings.provider, settings.llm_base_url, settings.llm_fallbacks) == (
@@ -104,6 +108,36 @@ def test_provider_is_inferred_and_the_local_one_remembers_less() -> None:
     assert (load(**OPENAI).provider, load(**OPENAI).history_tokens) == ("openai", 8000)
     assert load(LLM_BASE_URL="http://127.0.0.1:11434/v1", LLM_MODEL="m").provider == "openai"
     assert load(LLM_PROVIDER="echo").history_tokens == 8000
+
+
+@pytest.mark.parametrize(
+    ("env", "unset"),
+    [
+        (OPENAI, True),
+        (OPENAI | {"LLM_BASE_URL": "https://api.openai.com/v1"}, True),
+        (OPENAI | {"LLM_BASE_URL": "https://eu.api.openai.com/v1"}, True),
+        (OPENAI | {"LLM_BASE_URL": "https://api.openai.com.example/v1"}, False),
+        ({"LLM_BASE_URL": "http://127.0.0.1:11434/v1", "LLM_MODEL": "m"}, False),
+        (OPENAI | {"LLM_PROVIDER": "anthropic"}, True),
+        (OPENAI | {"LLM_PROVIDER": "anthropic", "LLM_BASE_URL": "http://localhost:9"}, True),
+    ],
+)
+def test_images_are_shown_where_models_can_usually_see_or_as_is_said(env: dict[str, str], unset: bool) -> None:
+    assert load(**env).sees_images is unset
+    assert load(**env, LLM_IMAGES="on").sees_images
+    assert not load(**env, LLM_IMAGES="off").sees_images
+
+
+@pytest.mark.usefixtures("local_model")
+def test_the_embedded_model_and_the_echo_are_never_shown_images() -> None:
+    for provider in ("local", "echo"):
+        assert not load(LLM_PROVIDER=provider).sees_images
+        assert not load(LLM_PROVIDER=provider, LLM_IMAGES="on").sees_images
+
+
+def test_switches_are_read_in_every_usual_word() -> None:
+    assert all(load(DISCORD_MESSAGE_CONTENT=word).discord_message_content for word in ("on", "ON", "true", "Yes", "1"))
+    assert not any(load(DISCORD_MESSAGE_CONTENT=word).discord_message_content for word in ("off", "False", "no", "0"))
 
 
 def test_slack_has_two_modes_and_two_ways_to_be_installed() -> None:
@@ -157,6 +191,8 @@ BAD = [
     ("LLM_FALLBACKS", ["a,,b", "a b", ","]),
     ("LLM_MAX_TOKENS", ["0", "-1", "1e12", "NaN", "1.5", "٣", "1_000", "9" * 5000]),
     ("LLM_TEMPERATURE", ["-0.1", "2.1", "NaN", "inf", "1e0", "0,7"]),
+    ("LLM_IMAGES", ["maybe", "on ", "2"]),
+    ("DISCORD_MESSAGE_CONTENT", ["enabled", "'on'", "onoff"]),
     ("LLM_LOCAL_MODEL", ["/no/such/file.gguf", "/tmp", "/dev/null", "a\0b"]),
     ("SYSTEM_PROMPT", ["   ", "x" * 65537, "a\0b"]),
     ("SYSTEM_PROMPT_FILE", ["/no/such/file", "/tmp"]),
@@ -178,25 +214,8 @@ BAD = [
         "DATABASE_URL",
         ["postgresql+asyncpg://u:hunter22@h/d", "postgresql://", "postgresql://u:hunter22@[h/d", "postgresql://h/d\n"],
     ),
-    (
-        "CONVERSATION_TTL",
-        [
-            "-1",
-            "0",
-            "0s",
-            "7 days",
-            "1e12",
-            "NaN",
-            "7",
-            "1.5h",
-            "999999999999999d",
-            "36501d",
-            "99999999999d",
-            "OFF!",
-            "-1d",
-            "1w",
-        ],
-    ),
+    ("CONVERSATION_TTL", ["-1", "0", "0s", "7 days", "1e12", "NaN", "7", "1.5h", "OFF!", "-1d", "1w"]),
+    ("CONVERSATION_TTL", ["999999999999999d", "36501d", "99999999999d"]),
     ("PURGE_AFTER", ["off", "0s", "24"]),
     ("SWEEP_INTERVAL", ["0s", "25h", "5min"]),
     (
@@ -219,16 +238,8 @@ BAD = [
     ),
     ("DISCORD_GATEWAY_URL", ["https://gateway.discord.gg", "ws://gateway.example", "wss://", "wss://a b"]),
     ("SLACK_API_BASE_URL", ["https://slack.com", "http://slack.com/api/", "ftp://slack.com/api/"]),
-    (
-        "LLM_BASE_URL",
-        [
-            "localhost:11434",
-            "http://api.example.com/v1",
-            "https://u:hunter22@h/v1",
-            "https://h/v1?key=abcdefgh",
-            "http://1.2.3.4/v1",
-        ],
-    ),
+    ("LLM_BASE_URL", ["localhost:11434", "http://api.example.com/v1", "http://1.2.3.4/v1"]),
+    ("LLM_BASE_URL", ["https://u:hunter22@h/v1", "https://h/v1?key=abcdefgh"]),
 ]
 
 

@@ -1,14 +1,16 @@
 """The Anthropic Messages dialect."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import groupby
 
 from bot.clock import Clock
 from bot.llm import failures, payload
 from bot.llm.answer import ALIVE, Answer
 from bot.llm.deadlines import Deadlines
-from bot.llm.protocol import Delta, FinishReason, PromptMessage, PromptRole, StreamBroken
+from bot.llm.protocol import Delta, FinishReason, Image, PromptMessage, PromptRole, StreamBroken
 from bot.llm.sse import Event
 from bot.llm.wire import Wire
 
@@ -55,17 +57,17 @@ class AnthropicModel:
         return self._model
 
     def stream(self, prompt: Sequence[PromptMessage]) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
-        return self._wire.stream("/v1/messages", partial(self._compose, prompt), read_event)
+        system = "\n\n".join(message.text for message in prompt if message.role is PromptRole.SYSTEM)
+        return self._wire.stream("/v1/messages", partial(self._compose, system, _alternating(prompt)), read_event)
 
     async def aclose(self) -> None:
         await self._wire.aclose()
 
-    def _compose(self, prompt: Sequence[PromptMessage], refused: frozenset[str]) -> dict[str, object]:
-        system = "\n\n".join(message.text for message in prompt if message.role is PromptRole.SYSTEM)
+    def _compose(self, system: str, messages: Sequence[Mapping[str, object]], refused: frozenset[str]) -> dict[str, object]:
         body: dict[str, object] = {
             "model": self._model,
             "max_tokens": self._max_tokens,
-            "messages": _alternating(prompt),
+            "messages": messages,
             "stream": True,
             "system": system or None,
             "temperature": self._temperature,
@@ -73,20 +75,36 @@ class AnthropicModel:
         return {name: value for name, value in body.items() if value is not None and name not in refused}
 
 
-def _alternating(prompt: Sequence[PromptMessage]) -> list[dict[str, str]]:
+def _alternating(prompt: Sequence[PromptMessage]) -> list[dict[str, object]]:
     """Write the dialogue as the API wants it: the user begins, roles alternate, no text is blank."""
-    turns: list[dict[str, str]] = []
-    for message in prompt:
-        if message.role is PromptRole.SYSTEM or not message.text.strip():
-            continue
-        if turns and turns[-1]["role"] == message.role.value:
-            turns[-1]["content"] += f"\n\n{message.text}"
-        else:
-            turns.append({"role": message.role.value, "content": message.text})
+    dialogue = [
+        message for message in prompt if message.role is not PromptRole.SYSTEM and (message.text.strip() or message.images)
+    ]
+    turns: list[dict[str, object]] = [
+        {"role": role.value, "content": _content(list(said))}
+        for role, said in groupby(dialogue, key=lambda message: message.role)
+    ]
     if turns and turns[0]["role"] != PromptRole.USER.value:
         # A window may begin with the bot's own words; they are kept, behind the least that a user can say.
         turns.insert(0, {"role": PromptRole.USER.value, "content": "…"})
     return turns
+
+
+def _content(said: Sequence[PromptMessage]) -> str | list[dict[str, object]]:
+    """Write what one side says in a row; each image stands before its message's text, where the model reads it best."""
+    if not any(message.images for message in said):
+        return "\n\n".join(message.text for message in said)
+    blocks: list[dict[str, object]] = []
+    for message in said:
+        blocks += map(_image_block, message.images)
+        if message.text.strip():
+            blocks.append({"type": "text", "text": message.text})
+    return blocks
+
+
+def _image_block(image: Image) -> dict[str, object]:
+    source = {"type": "base64", "media_type": image.media_type, "data": b64encode(image.data).decode()}
+    return {"type": "image", "source": source}
 
 
 def read_event(answer: Answer, event: Event) -> Iterator[Delta]:

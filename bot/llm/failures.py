@@ -118,6 +118,7 @@ def refusal(
     wait = asked_wait(headers, now)
     where = f"{model}: status {status}{said}"
     error = _special(where, status, said) or _refused_parameter(where, status, said, optional)
+    error = error or _refused_image(where, status, said)
     if error is not None:
         return error
     should_retry = headers.get("x-should-retry", "").strip().lower()
@@ -204,6 +205,14 @@ def _refused_parameter(where: str, status: int, said: _Said, optional: Collectio
         return None
     named = min(places, key=lambda name: places[name])
     return ParameterRefused(f"{where}: {named} not supported", parameter=named)
+
+
+def _refused_image(where: str, status: int, said: _Said) -> LLMRejected | None:
+    # llama.cpp calls it a failure of its own: 500 "image input is not supported".
+    refused = status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY) and "image" in said.sentence
+    if not refused and "image input is not supported" not in said.sentence:
+        return None
+    return LLMRejected(f"{where}: an image is not accepted; set LLM_IMAGES=off if the model can't see")
 
 
 def _by_status(where: str, status: int, wait: timedelta | None) -> LLMError:

@@ -12,7 +12,7 @@ import random
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -144,14 +144,15 @@ class LocalModel:
             raise
 
     async def _answer(self, server: _Server, prompt: Sequence[PromptMessage]) -> AsyncGenerator[Delta, None]:
+        read = [replace(message, images=()) for message in prompt]  # weights alone can't see: that takes a projector file
         try:
             async with AsyncExitStack() as held:
                 try:
-                    deltas = await held.enter_async_context(server.client.stream(prompt))
+                    deltas = await held.enter_async_context(server.client.stream(read))
                 except LLMUnavailable:
                     # llama.cpp promises to keep a connection and closes it behind each stream; a call that follows at once,
                     # as one that waited for a slot does, may still be sent into the closed one
-                    deltas = await held.enter_async_context(server.client.stream(prompt))
+                    deltas = await held.enter_async_context(server.client.stream(read))
                 async for delta in deltas:
                     yield delta
         except LLMError as exc:

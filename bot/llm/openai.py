@@ -1,6 +1,7 @@
 """The OpenAI Chat Completions dialect, as OpenAI and everybody who imitates it speak it."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -8,7 +9,7 @@ from bot.clock import Clock
 from bot.llm import failures, payload
 from bot.llm.answer import ALIVE, Answer
 from bot.llm.deadlines import Deadlines
-from bot.llm.protocol import Delta, FinishReason, PromptMessage, StreamBroken
+from bot.llm.protocol import Delta, FinishReason, Image, PromptMessage, StreamBroken
 from bot.llm.sse import Event
 from bot.llm.wire import Wire
 
@@ -53,15 +54,16 @@ class OpenAIModel:
         return self._model
 
     def stream(self, prompt: Sequence[PromptMessage]) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
-        return self._wire.stream("/chat/completions", partial(self._compose, prompt), read_event)
+        messages = [{"role": message.role.value, "content": _content(message)} for message in prompt]
+        return self._wire.stream("/chat/completions", partial(self._compose, messages), read_event)
 
     async def aclose(self) -> None:
         await self._wire.aclose()
 
-    def _compose(self, prompt: Sequence[PromptMessage], refused: frozenset[str]) -> dict[str, object]:
+    def _compose(self, messages: Sequence[Mapping[str, object]], refused: frozenset[str]) -> dict[str, object]:
         body: dict[str, object] = {
             "model": self._model,
-            "messages": [{"role": message.role.value, "content": message.text} for message in prompt],
+            "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": self._temperature,
@@ -69,6 +71,18 @@ class OpenAIModel:
             "max_completion_tokens" if "max_tokens" in refused else "max_tokens": self._max_tokens,
         }
         return {name: value for name, value in body.items() if value is not None and name not in refused}
+
+
+def _content(message: PromptMessage) -> str | list[dict[str, object]]:
+    """Write what a message says: as a string, since many servers know no parts, unless images go with it."""
+    if not message.images:
+        return message.text
+    return [{"type": "text", "text": message.text}, *map(_image_part, message.images)]
+
+
+def _image_part(image: Image) -> dict[str, object]:
+    url = f"data:{image.media_type};base64,{b64encode(image.data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def read_event(answer: Answer, event: Event) -> Iterator[Delta]:

@@ -27,11 +27,20 @@ class PromptRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture that goes with a user's message; `media_type` is one of PNG's, JPEG's, GIF's and WebP's."""
+
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptMessage:
-    """One message as the model reads it. `text` is never empty."""
+    """One message as the model reads it. `text` is never empty; `images` only go to models that can see."""
 
     role: PromptRole
     text: str
+    images: tuple[Image, ...] = ()
 
 
 class FinishReason(StrEnum):

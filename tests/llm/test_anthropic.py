@@ -14,6 +14,7 @@ from bot.llm.protocol import (
     Alive,
     ContentRefused,
     FinishReason,
+    Image,
     LLMError,
     LLMRateLimited,
     LLMRejected,
@@ -67,8 +68,8 @@ async def failure(server: ModelServer, behaviour: Behaviour) -> LLMError:
     return caught.value
 
 
-def user(text: str) -> PromptMessage:
-    return PromptMessage(role=PromptRole.USER, text=text)
+def user(text: str, *images: Image) -> PromptMessage:
+    return PromptMessage(role=PromptRole.USER, text=text, images=images)
 
 
 def bot(text: str) -> PromptMessage:
@@ -110,6 +111,31 @@ async def test_the_request_has_the_system_prompt_on_top_and_alternating_roles(se
     assert seen.headers["x-api-key"] == KEY
     assert seen.headers["anthropic-version"] == "2023-06-01"
     assert "authorization" not in seen.headers
+
+
+async def test_images_stand_before_the_text_of_their_message(server: ModelServer) -> None:
+    drawing, photo = Image(media_type="image/png", data=b"\x89PNG\xff"), Image(media_type="image/webp", data=b"\xff\xd8")
+    prompt = [user("Hi"), bot("Hello!"), user("Look:"), user("Which is older?", drawing, photo), user(" \n", photo)]
+    async with model_at(server) as model:
+        await ask(model, prompt)
+    shown_drawing, shown_photo = (
+        {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+        for media_type, data in (("image/png", "iVBOR/8="), ("image/webp", "/9g="))
+    )
+    assert server.bodies[0]["messages"] == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello!"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look:"},
+                shown_drawing,
+                shown_photo,
+                {"type": "text", "text": "Which is older?"},
+                shown_photo,
+            ],
+        },
+    ]
 
 
 async def test_a_window_that_begins_with_the_bot_still_begins_with_a_user(server: ModelServer) -> None:

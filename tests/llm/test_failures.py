@@ -55,6 +55,25 @@ def test_each_status_has_its_error(status: int, kind: type[LLMError], retryable:
 
 
 @pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Invalid content type. image_url is only supported by certain models."),
+        (422, "unknown variant `image_url`, expected `text`"),
+        (400, "messages.0.content.0.image.source.base64: image exceeds 5 MB maximum"),
+        (500, "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
+    ],
+)
+def test_a_refused_image_names_its_setting_and_is_not_sent_again(status: int, message: str) -> None:
+    error = read(status, {"error": {"type": "invalid_request_error", "param": "messages", "message": message}})
+    assert type(error) is LLMRejected
+    assert "LLM_IMAGES=off" in str(error)
+
+
+def test_a_server_that_breaks_over_an_image_is_asked_again() -> None:
+    assert type(read(500, {"error": {"message": "image worker crashed"}})) is LLMUnavailable
+
+
+@pytest.mark.parametrize(
     ("status", "body"),
     [
         (400, {"error": {"code": "context_length_exceeded", "message": "too long"}}),

@@ -16,8 +16,11 @@ from bot.llm.protocol import (
     Delta,
     Finish,
     FinishReason,
+    Image,
     LLMRejected,
     LLMUnavailable,
+    PromptMessage,
+    PromptRole,
     Text,
     Usage,
 )
@@ -44,6 +47,14 @@ async def test_it_answers_as_any_other_model_does(stub: Stub) -> None:
     assert deltas[-1] == Finish(reason=FinishReason.STOP, usage=Usage(prompt_tokens=7, completion_tokens=2), model="stub")
     (asked,) = stub.log("asked")
     assert asked["body"]["max_tokens"] == local.LOCAL_MAX_TOKENS
+
+
+async def test_it_is_told_the_text_alone(stub: Stub) -> None:
+    photo = Image(media_type="image/png", data=b"\x89PNG")
+    await ask(stub.model(), [PromptMessage(role=PromptRole.USER, text="What is this?", images=(photo,))])
+
+    (asked,) = stub.log("asked")
+    assert asked["body"]["messages"] == [{"role": "user", "content": "What is this?"}]
 
 
 async def test_the_server_is_for_its_parent_alone(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

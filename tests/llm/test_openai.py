@@ -10,6 +10,7 @@ from bot.llm.protocol import (
     Alive,
     ContentRefused,
     FinishReason,
+    Image,
     LLMError,
     LLMRateLimited,
     LLMRejected,
@@ -83,6 +84,24 @@ async def test_settings_that_are_not_set_are_not_sent(server: ModelServer) -> No
     assert server.requests[0].path == "/v1/chat/completions"
     assert "authorization" not in server.requests[0].headers
     assert set(server.bodies[0]) == {"model", "messages", "stream", "stream_options"}
+
+
+async def test_images_go_behind_the_text_of_their_message_and_other_messages_stay_strings(server: ModelServer) -> None:
+    drawing, photo = Image(media_type="image/png", data=b"\x89PNG\xff"), Image(media_type="image/jpeg", data=b"\xff\xd8")
+    shown = PromptMessage(role=PromptRole.USER, text="What is this?", images=(drawing, photo))
+    async with model_at(server) as model:
+        await ask(model, [PromptMessage(role=PromptRole.USER, text="Look:"), shown])
+    assert server.bodies[0]["messages"] == [
+        {"role": "user", "content": "Look:"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is this?"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBOR/8="}},
+                {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9g="}},
+            ],
+        },
+    ]
 
 
 # What a stream may look like
@@ -274,6 +293,7 @@ async def test_refused_parameters_are_renamed_or_dropped_once_and_for_good(serve
         assert text_of(await ask(model)) == "You asked: Hello?"
         await ask(model)
     assert len(server.requests) == 5
+    assert all(body["messages"] == server.bodies[0]["messages"] for body in server.bodies)
     for body in server.bodies[3:]:
         assert set(body) == {"model", "messages", "stream", "max_completion_tokens"}
         assert body["max_completion_tokens"] == 50

@@ -19,7 +19,7 @@ StoreError
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 
@@ -93,6 +93,35 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageName:
+    """What a platform calls one message. `channel` is the key's: a thread's messages are named by the channel around it.
+
+    "" for the channel means any of the workspace, where a platform's ids are unique and the channel is not known.
+    """
+
+    platform: str
+    workspace: str
+    channel: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that came with a message. `size` is in bytes, as the platform says; `url` is where it can be read.
+
+    `data` is None until somebody has read it. `problem` says why it never will be; a file has one or the other.
+    """
+
+    number: int
+    name: str
+    media_type: str
+    size: int
+    url: str
+    data: bytes | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
     """A user's message to accept. `address` is where its answer goes, opaque here.
 
@@ -110,12 +139,14 @@ class NewMessage:
     text: str
     address: str
     at: datetime
+    from_bot: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """A stored message. `turn_id` is the turn that answers it, or whose answer it is; None while it waits for one, 0 when it
-    was appended and no turn is concerned."""
+    was appended and no turn is concerned. `platform_id` is the platform's name of a user's message, "" of all others."""
 
     id: int
     conversation_id: int
@@ -127,6 +158,9 @@ class Message:
     ending: Ending
     turn_id: int | None
     at: datetime
+    from_bot: bool = False
+    platform_id: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +232,14 @@ class Absorbed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renewal:
-    """What a holder learns when it renews its lease."""
+    """What a holder learns when it renews its lease. `stop`: go no further; `retracted`: `finish` will say so, too;
+    `revised`: what it answers was edited, so whoever claims the turn next begins it anew.
+    """
 
     stop: bool
     waiting: bool
+    retracted: bool = False
+    revised: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +248,96 @@ class Stopped:
 
     running: int | None
     queued: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where a message stands that a platform named: a user's message, or a part of the answer of `turn_id`."""
+
+    conversation: Conversation
+    role: Role
+    turn_id: int | None
+
+
+class Feedback(StrEnum):
+    """What somebody thinks of an answer."""
+
+    GOOD = "good"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFacts:
+    """A turn as people may act on it. `authors` are those whose messages it answers; `latest`: no turn was queued later.
+
+    `ending` is that of its answer, None while it has none. `feedback` is what people think of it, by their ids.
+    """
+
+    conversation: Conversation
+    state: TurnState
+    authors: frozenset[str]
+    latest: bool
+    ending: Ending | None
+    feedback: Mapping[str, Feedback] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationSummary:
+    """A conversation in a list. `messages` counts no further than `MESSAGES_COUNTED`."""
+
+    conversation: Conversation
+    messages: int
+
+
+class Redo(Enum):
+    """What an edit of a message led to."""
+
+    SAME = "the text was that already"
+    KEPT = "the text is new, nothing is asked again: the message is not the last question"
+    AGAIN = "the text is new, and its turn is carried out anew, its answer replaced in place"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revised:
+    """An edit that was taken in."""
+
+    conversation_id: int
+    redo: Redo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermark:
+    """How far a place was read: everything up to `position` was handled. `channel` "" stands for the whole workspace."""
+
+    workspace: str
+    channel: str
+    thread: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSetting:
+    """What operators chose for one channel, by name."""
+
+    platform: str
+    workspace: str
+    channel: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """The right to work in a workspace, as an adapter keeps it. `data` is opaque here; secrets in it are encrypted by then.
+
+    `user` is whose it is, "" for the bot's own.
+    """
+
+    platform: str
+    workspace: str
+    user: str = ""
+    data: bytes
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +355,19 @@ KEY_PART_LENGTH = 255
 """Characters of one part of a key: several times the longest id of any platform, and safe in every engine's index."""
 TURN_MESSAGES = 20
 """Messages that one turn answers at most; the others wait for the next one (reference: reliability, rapid messages)."""
+SMALL_FILE = 256 << 10
+"""Bytes of a file that comes with its message wherever that is read; larger ones are pictures."""
+LARGE_FILES = 4
+"""Larger files that come with the messages of one window: 200 of 5 MiB each would be a gigabyte for one prompt."""
+SUMMARIES = 100
+"""Conversations that are listed at once."""
+MESSAGES_COUNTED = 1000
+"""Messages of a listed conversation that are counted: for people more is just many."""
+TOO_FAR_BACK = "it is too far back"
+"""The problem of a file that is kept and left out of a window: behind the newest `LARGE_FILES`. It is not stored."""
+
+RETRACTED = "retracted"
+"""The error of a turn whose messages were all deleted: nothing is said, and what was said is taken back."""
 
 
 class Store(Protocol):
@@ -260,7 +401,8 @@ class Store(Protocol):
         """Return the last `n` messages, oldest first, in the order of DESIGN §4.
 
         User messages stand in the platform's order, an answer directly behind the last message that it answers; clocks and
-        the order of arrival do not matter. What was committed is seen by the next call.
+        the order of arrival do not matter. What was committed is seen by the next call. Of files larger than `SMALL_FILE`
+        only the newest `LARGE_FILES` come with their data, the others with the problem `TOO_FAR_BACK`.
 
         Raises:
             ValueError: `n` is below 1.
@@ -318,11 +460,12 @@ class Store(Protocol):
             LeaseLost.
         """
 
-    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "") -> None:
+    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "") -> bool:
         """Settle what the turn says, before it is shown in full: append `answer`, or note why there is none; DELIVERING.
 
         The answer stands directly behind the last message of the turn. A turn has one answer: finishing again replaces it.
-        With an error in its stead, the answer of an earlier try stays.
+        With an error in its stead, the answer of an earlier try stays. False when the turn was retracted meanwhile:
+        nothing is kept, and what is shown of it already is to be taken back.
 
         Raises:
             LeaseLost: and nothing is stored.
@@ -332,6 +475,10 @@ class Store(Protocol):
 
     async def settle(self, hold: Hold, state: TurnState) -> None:
         """Bring the turn to a final state and let go of the conversation. Repeating it raises `LeaseLost`.
+
+        A turn that was revised meanwhile is queued again in place of ending, unless its conversation has ended by then or
+        another turn of it is queued. One that was retracted meanwhile ends as CANCELLED, whatever `state` is, by a holder
+        who was told by `finish` or the claim; any other may have shown more of the reply, so it is claimed once more.
 
         Raises:
             LeaseLost.
@@ -354,8 +501,151 @@ class Store(Protocol):
     async def retry(self, conversation_id: int) -> bool:
         """Queue the conversation's last turn again, to answer the same messages anew; its parts are edited in place.
 
-        The old answer stays until the new one is finished. False when there is no turn, or an open one, or the
-        conversation has expired.
+        The old answer stays until the new one is finished. A turn whose messages were all retracted is none. False when
+        there is no turn, or an open one, or the conversation has expired.
+        """
+
+    async def keep_attachment(
+        self, hold: Hold, message_id: int, number: int, data: bytes | None, *, problem: str = ""
+    ) -> None:
+        """Keep what was read of a message's attachment, or why it can't be read. It goes when the message goes.
+
+        Nothing is kept of an attachment that is not there, or not in the conversation of the turn.
+
+        Raises:
+            LeaseLost.
+            UnstorableText: in `problem`.
+            ValueError: both data and a problem, or neither.
+        """
+
+    async def locate(self, name: MessageName) -> Located | None:
+        """Find a message by its platform's name: what a user said, or a part of an answer. None when it is not kept here.
+
+        Its conversation may have ended.
+        """
+
+    async def facts(self, turn_id: int) -> TurnFacts | None:
+        """Return what is known of a turn; None when there is none."""
+
+    async def put_feedback(self, turn_id: int, user: str, value: Feedback, *, at: datetime) -> bool:
+        """Keep what a user thinks of a turn's answer, in place of what they thought before. It goes with the turn.
+
+        False when there is no such turn, and nothing is kept.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def conversations_of(
+        self, platform: str, workspace: str, author_id: str, *, limit: int
+    ) -> tuple[ConversationSummary, ...]:
+        """List conversations of a workspace that are a person's by their key or in which the person spoke.
+
+        Current and ended ones, none that has expired; those last active first.
+
+        Raises:
+            ValueError: `limit` is below 1 or above `SUMMARIES`, or nobody is named.
+        """
+
+    async def revise(self, name: MessageName, text: str) -> Revised | None:
+        """Replace the text of a user's message; None when it is not kept here.
+
+        If it belongs to the latest turn of a current conversation, that turn is carried out anew, as by `retry`: at once
+        when it has ended, else when it is settled (see there), and its holder is told to stop (`Renewal.stop`). A turn that
+        is still queued will read the new text.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def retract(self, names: Collection[MessageName]) -> tuple[int, ...]:
+        """Erase users' messages, with the answers that came of them alone; return the ids of their conversations.
+
+        A turn that loses its last message is cancelled. If its reply is shown in part or in full, or somebody holds it, it
+        is claimed once more with the error `RETRACTED` and without an answer, to take the reply back. The names stay known:
+        a redelivery does not bring the message back. A name that is not kept here is no error.
+        """
+
+    async def close(
+        self, platform: str, workspace: str, channel: str = "", thread: str = "", *, at: datetime
+    ) -> tuple[int, ...]:
+        """End every current conversation of a workspace, of one channel with its threads, or of one thread: it is gone.
+
+        What was queued there ends as UNDELIVERABLE. Returns the conversations' ids.
+
+        Raises:
+            ValueError: no part is given, which would stand for everybody's direct messages.
+        """
+
+    async def watermarks(self, platform: str) -> tuple[Watermark, ...]:
+        """Return how far each place of a platform was read, the furthest first."""
+
+    async def mark(self, platform: str, marks: Collection[Watermark], *, at: datetime) -> None:
+        """Keep how far places were read; a mark never goes back.
+
+        Marks of threads and direct messages that rest go when the last conversation there is purged.
+        """
+
+    async def unmark(self, platform: str, workspace: str, channel: str = "", thread: str = "") -> None:
+        """Forget how far a workspace, a channel with its threads, or one thread was read: it is gone.
+
+        Raises:
+            ValueError: no part is given.
+        """
+
+    async def settings(self, platform: str) -> tuple[ChannelSetting, ...]:
+        """Return what operators chose for channels of a platform."""
+
+    async def put_setting(self, setting: ChannelSetting, *, at: datetime) -> None:
+        """Keep a setting of a channel; an empty value removes it.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def recall(self, name: str) -> str:
+        """Return the note that was kept under `name`, "" when there is none: what an adapter must know after a restart."""
+
+    async def remember(self, name: str, note: str) -> None:
+        """Keep a short note under `name`, in place of an earlier one; an empty one removes it.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def once(self, name: str, *, at: datetime) -> bool:
+        """Tell whether `name` is told for the first time: of any number of callers, at once or later, one is told True.
+
+        Names are forgotten by `forget_events`.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+        """
+
+    async def put_installation(self, installation: Installation) -> None:
+        """Keep the right to work in a workspace, in place of an earlier one of the same workspace and user.
+
+        Raises:
+            UnstorableText: and nothing is stored.
+            ValueError: no workspace is given.
+        """
+
+    async def installations(self, platform: str, workspace: str = "") -> tuple[Installation, ...]:
+        """Return the installations of a platform, or of one workspace of it, the newest first."""
+
+    async def remove_installation(self, platform: str, workspace: str, user: str) -> bool:
+        """Erase an installation; False when there is none."""
+
+    async def purge_workspace(self, platform: str, workspace: str) -> int:
+        """Erase all that belongs to a workspace and nothing else, for it is gone; return how many conversations went.
+
+        Conversations with all that is in them, settings, watermarks, installations, and notes whose names begin with
+        "<platform>/<workspace>/". Running turns lose their leases. The names of deliveries stay until they are forgotten, so
+        a redelivery brings nothing back. What is large goes in portions, between which others are served: if this is
+        cancelled or the process ends, some of it is left, and calling it again does the rest.
+
+        Raises:
+            ValueError: no workspace is given, which would stand for everybody's direct messages.
         """
 
     async def busy(self, conversation_id: int) -> bool:
@@ -383,7 +673,8 @@ class Store(Protocol):
     async def purge(self, *, before: datetime, limit: int) -> int:
         """Erase conversations that expired before `before`, at most `limit` rows at once, and return how many went.
 
-        A conversation goes when the last of its messages has gone. 0 means that nothing is left to purge.
+        A conversation goes when the last of its messages has gone. One of which a reply is being taken back goes later.
+        0 means that nothing is left to purge.
         """
 
     async def forget_events(self, *, before: datetime, limit: int) -> int:

@@ -54,6 +54,22 @@ sa.Index(
     sqlite_where=sa.text("expired_at IS NOT NULL"),
     postgresql_where=sa.text("expired_at IS NOT NULL"),
 )
+sa.Index(
+    "conversation_of_user",
+    conversation.c.user_id,
+    sqlite_where=sa.text("user_id <> ''"),
+    postgresql_where=sa.text("user_id <> ''"),
+)
+
+# Who spoke in a conversation that is not one user's by its key: few rows, where an index on messages had one for each.
+participant = sa.Table(
+    "participant",
+    metadata,
+    sa.Column("conversation_id", Id, sa.ForeignKey("conversation.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("author_id", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+sa.Index("participant_author", participant.c.author_id)
 
 message = sa.Table(
     "message",
@@ -71,6 +87,9 @@ message = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("ending", sa.Text, nullable=False),
     sa.Column("at", Instant, nullable=False),
+    sa.Column("from_bot", sa.SmallInteger, nullable=False, server_default="0"),
+    # How many attachments it has: most have none, and nobody looks for them.
+    sa.Column("files", sa.SmallInteger, nullable=False, server_default="0"),
 )
 sa.Index("message_order", message.c.conversation_id, message.c.position, message.c.role, unique=True)
 sa.Index(
@@ -80,6 +99,25 @@ sa.Index(
     sqlite_where=sa.text("turn_id IS NULL"),
     postgresql_where=sa.text("turn_id IS NULL"),
 )
+sa.Index(
+    "message_name",
+    message.c.platform_id,
+    sqlite_where=sa.text("role = 0 AND platform_id <> ''"),
+    postgresql_where=sa.text("role = 0 AND platform_id <> ''"),
+)
+
+attachment = sa.Table(
+    "attachment",
+    metadata,
+    sa.Column("message_id", Id, sa.ForeignKey("message.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("data", sa.LargeBinary),
+    sa.Column("problem", sa.Text, nullable=False),
+)
 
 turn = sa.Table(
     "turn",
@@ -88,6 +126,7 @@ turn = sa.Table(
     sa.Column("conversation_id", Id, sa.ForeignKey("conversation.id", ondelete="CASCADE"), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    # What its holder is asked: 1 stop, 2 begin anew, 3 take back what is shown, 4 the same and somebody was told.
     sa.Column("stop", sa.SmallInteger, nullable=False, server_default="0"),
     # The messages that it answers: the positions of the first and the last, and how many, those that wait behind included.
     sa.Column("since", sa.BigInteger, nullable=False),
@@ -120,6 +159,12 @@ sa.Index(
     sqlite_where=sa.text("state IN ('running', 'delivering')"),
     postgresql_where=sa.text("state IN ('running', 'delivering')"),
 )
+sa.Index(
+    "turn_retracted",
+    turn.c.conversation_id,
+    sqlite_where=sa.text("state = 'cancelled' AND settled_at IS NULL"),
+    postgresql_where=sa.text("state = 'cancelled' AND settled_at IS NULL"),
+)
 
 part = sa.Table(
     "part",
@@ -127,6 +172,17 @@ part = sa.Table(
     sa.Column("turn_id", Id, sa.ForeignKey("turn.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("platform_id", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+sa.Index("part_name", part.c.platform_id)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("turn_id", Id, sa.ForeignKey("turn.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -139,3 +195,46 @@ seen = sa.Table(
     sa.Column("at", Instant, nullable=False),
 )
 sa.Index("seen_name", seen.c.name, unique=True)
+
+watermark = sa.Table(
+    "watermark",
+    metadata,
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("thread", sa.Text, primary_key=True),
+    sa.Column("position", sa.BigInteger, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+setting = sa.Table(
+    "setting",
+    metadata,
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+note = sa.Table(
+    "note",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("text", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)

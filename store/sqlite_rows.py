@@ -5,7 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import store.sqlite_sql as sql
-from store.protocol import Answer, Conversation, ConversationKey, Ending, Message, Role
+from store.protocol import (
+    LARGE_FILES,
+    TOO_FAR_BACK,
+    Answer,
+    Attachment,
+    Conversation,
+    ConversationKey,
+    Ending,
+    Message,
+    MessageName,
+    Role,
+    refuse_unstorable,
+)
 
 ROLES = (Role.USER, Role.ASSISTANT)
 """Roles as they are numbered in the file: an answer stands behind the message whose position it shares."""
@@ -18,6 +30,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def columns_of(key: ConversationKey) -> tuple[str, str, str, str, str]:
     """Write a key as its columns."""
     return (key.platform, key.workspace, key.channel, key.thread, key.user)
+
+
+def columns_of_name(name: MessageName) -> tuple[str, str, str, str]:
+    """Write a message's name as `sql.SAID` and `sql.POSTED` want it; raises `UnstorableText`, as keys do by themselves."""
+    columns = (name.platform, name.workspace, name.channel, name.id)
+    for column in columns:
+        refuse_unstorable(column)
+    return columns
 
 
 def us_of(moment: datetime) -> int:
@@ -46,9 +66,37 @@ def conversation_of(row: tuple[Any, ...]) -> Conversation:
 
 def read_window(db: sqlite3.Connection, conversation_id: int, until: int, role: int, n: int) -> tuple[Message, ...]:
     """Read the last `n` messages before (`until`, `role`), oldest first."""
-    rows = db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()
-    rows.reverse()
-    return tuple([_message(row) for row in rows])
+    files = _WindowFiles(db)
+    messages = [_message(row, files) for row in db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()]
+    messages.reverse()
+    return tuple(messages)
+
+
+class _WindowFiles:
+    """The files of one window, asked for from the newest message backwards: what is large is read of the first few only."""
+
+    __slots__ = ("_db", "_large")
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._large = LARGE_FILES
+
+    def of(self, message_id: int) -> tuple[Attachment, ...]:
+        """Read the attachments of a message, in their order."""
+        files = []
+        rows = self._db.execute(sql.ATTACHMENTS, (message_id,)).fetchall()
+        for number, name, media_type, size, url, data, problem, large in rows:
+            if large and self._large:
+                self._large -= 1
+                (data,) = self._db.execute(sql.LARGE_FILE, (message_id, number)).fetchone()
+            elif large:
+                problem = TOO_FAR_BACK
+            file = Attachment(
+                number=number, name=name, media_type=media_type, size=size, url=url, data=data, problem=problem
+            )
+            files.append(file)
+        files.reverse()
+        return tuple(files)
 
 
 def read_answer(db: sqlite3.Connection, conversation_id: int, until: int, turn: tuple[Any, ...]) -> Answer | None:
@@ -82,6 +130,9 @@ class _Draft:
         ending: str,
         turn_id: int | None,
         at: int,
+        from_bot: int,
+        platform_id: str,
+        files: int,
     ) -> None:
         self.id = id
         self.conversation_id = conversation_id
@@ -93,9 +144,14 @@ class _Draft:
         self.ending = _ENDINGS[ending]
         self.turn_id = turn_id
         self.at = _EPOCH + timedelta(0, 0, at)
+        self.from_bot = from_bot == 1
+        self.platform_id = platform_id
+        self.attachments: tuple[Attachment, ...] = ()
 
 
-def _message(row: tuple[Any, ...]) -> Message:
+def _message(row: tuple[Any, ...], files: _WindowFiles) -> Message:
     draft: Any = _Draft(*row)
+    if row[-1]:
+        draft.attachments = files.of(row[0])
     draft.__class__ = Message
     return draft  # type: ignore[no-any-return]

@@ -80,7 +80,7 @@ class _Turns:
             conversation_id, position, epoch, _ = touched
             assert execute(sql.OPEN, (conversation_id,)).fetchone() is None
             turn_id, _ = execute(sql.BEGIN, (conversation_id, "address", now, position)).fetchone()
-            values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now)
+            values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now, 0, 0)
             assert execute(sql.ADD_MESSAGE, values).rowcount == 1
             execute(sql.HOLD, (conversation_id, now + LEASE_US))
             window = execute(sql.WINDOW, (conversation_id, position, 1, WINDOW)).fetchall()

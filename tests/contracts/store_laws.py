@@ -5,13 +5,19 @@ the store and opens another at the same place. No law moves a clock: a lease of 
 """
 
 from tests.contracts.store_laws_accept import AcceptLaws
+from tests.contracts.store_laws_attachments import AttachmentLaws
 from tests.contracts.store_laws_begin import BeginLaws
 from tests.contracts.store_laws_bursts import AbsorbLaws, BurstLaws, StopLaws
 from tests.contracts.store_laws_conversations import ConversationLaws, OrderLaws
+from tests.contracts.store_laws_edits import FactsLaws, LocateLaws, ReviseLaws
 from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
+from tests.contracts.store_laws_people import FeedbackLaws, OnceLaws, ParticipantLaws
+from tests.contracts.store_laws_places import PlaceLaws, SettingLaws, WatermarkLaws
 from tests.contracts.store_laws_recovery import RecoveryLaws, RetryLaws
+from tests.contracts.store_laws_retractions import RetractLaws, TakeBackLaws
 from tests.contracts.store_laws_texts import CancellationLaws, CloseLaws, DurableLaws, TextLaws
 from tests.contracts.store_laws_turns import ClaimLaws, FenceLaws, FinishLaws
+from tests.contracts.store_laws_workspaces import InstallationLaws, PurgeWorkspaceLaws
 
 
 class StoreLaws(
@@ -27,8 +33,22 @@ class StoreLaws(
     StopLaws,
     RecoveryLaws,
     RetryLaws,
+    AttachmentLaws,
+    LocateLaws,
+    FactsLaws,
+    ReviseLaws,
+    RetractLaws,
+    TakeBackLaws,
     ExpireLaws,
     PurgeLaws,
+    PlaceLaws,
+    WatermarkLaws,
+    SettingLaws,
+    FeedbackLaws,
+    ParticipantLaws,
+    OnceLaws,
+    InstallationLaws,
+    PurgeWorkspaceLaws,
     TextLaws,
     CancellationLaws,
     CloseLaws,

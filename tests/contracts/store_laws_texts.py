@@ -8,7 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import ConversationKey, Role, Store, StoreClosed, TurnState, UnstorableText
+from store import (
+    ChannelSetting,
+    ConversationKey,
+    Feedback,
+    Installation,
+    Role,
+    Store,
+    StoreClosed,
+    TurnState,
+    UnstorableText,
+)
 from store.protocol import KEY_PART_LENGTH
 from tests.contracts.store_words import (
     AT,
@@ -18,6 +28,7 @@ from tests.contracts.store_words import (
     Reopen,
     answer,
     message,
+    named,
     nothing_to_do,
     read,
     reply,
@@ -154,6 +165,8 @@ class CancellationLaws:
         assert await read(store, conversation.id) == ["after"]
 
 
+SETTING = ChannelSetting(platform="slack", workspace="T1", channel="C1", name="scope", value="channel")
+INSTALLATION = Installation(platform="slack", workspace="T1", data=b"sealed", at=AT)
 CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "get_or_create": lambda store: store.get_or_create(ROOM, at=AT),
     "find": lambda store: store.find(ROOM),
@@ -165,6 +178,25 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "stop": lambda store: store.stop(1),
     "retry": lambda store: store.retry(1),
     "busy": lambda store: store.busy(1),
+    "locate": lambda store: store.locate(named("1")),
+    "facts": lambda store: store.facts(1),
+    "revise": lambda store: store.revise(named("1"), "x"),
+    "retract": lambda store: store.retract([named("1")]),
+    "close": lambda store: store.close("slack", "T1", at=AT),
+    "watermarks": lambda store: store.watermarks("slack"),
+    "mark": lambda store: store.mark("slack", [], at=AT),
+    "unmark": lambda store: store.unmark("slack", "T1"),
+    "settings": lambda store: store.settings("slack"),
+    "put_setting": lambda store: store.put_setting(SETTING, at=AT),
+    "put_feedback": lambda store: store.put_feedback(1, "U1", Feedback.GOOD, at=AT),
+    "conversations_of": lambda store: store.conversations_of("slack", "T1", "U1", limit=1),
+    "put_installation": lambda store: store.put_installation(INSTALLATION),
+    "installations": lambda store: store.installations("slack"),
+    "remove_installation": lambda store: store.remove_installation("slack", "T1", ""),
+    "purge_workspace": lambda store: store.purge_workspace("slack", "T1"),
+    "once": lambda store: store.once("x", at=AT),
+    "recall": lambda store: store.recall("x"),
+    "remember": lambda store: store.remember("x", "y"),
     "end": lambda store: store.end(1, at=AT),
     "delete": lambda store: store.delete(1),
     "expire": lambda store: store.expire(before=AT, at=AT, limit=1),

@@ -4,7 +4,20 @@ import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
-from store import Absorbed, Answer, Claim, ConversationKey, Ending, Hold, Message, NewMessage, Store, TurnState
+from store import (
+    Absorbed,
+    Answer,
+    Attachment,
+    Claim,
+    ConversationKey,
+    Ending,
+    Hold,
+    Message,
+    MessageName,
+    NewMessage,
+    Store,
+    TurnState,
+)
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -33,6 +46,8 @@ def message(
     author: str = "Ann",
     address: str = "",
     at: datetime = AT,
+    from_bot: bool = False,
+    attachments: tuple[Attachment, ...] = (),
 ) -> NewMessage:
     """Write a message; its event and its id are new unless they are named."""
     number = next(_numbers)
@@ -46,7 +61,21 @@ def message(
         text=text,
         address=address or f"to {text}"[:100],
         at=at,
+        from_bot=from_bot,
+        attachments=attachments,
     )
+
+
+def named(message_id: str, *, key: ConversationKey = ROOM) -> MessageName:
+    """Name a message as its platform does."""
+    return MessageName(platform=key.platform, workspace=key.workspace, channel=key.channel, id=message_id)
+
+
+async def ask(store: Store, text: str, message_id: str, *, key: ConversationKey = ROOM) -> int:
+    """Say something that has a name of its own, and return the conversation's id."""
+    conversation_id = await store.accept(message(text, message_id=message_id, key=key))
+    assert conversation_id is not None
+    return conversation_id
 
 
 async def say(store: Store, *texts: str, key: ConversationKey = ROOM, at: datetime = AT) -> int:
@@ -72,9 +101,11 @@ def reply(text: str, ending: Ending = Ending.COMPLETE) -> Answer:
     return Answer(text=text, ending=ending, model="m-1", prompt_tokens=11, completion_tokens=7)
 
 
-async def answer(store: Store, text: str = "hi") -> Claim:
-    """Carry out the next turn from claim to end."""
+async def answer(store: Store, text: str = "hi", *, post: str = "") -> Claim:
+    """Carry out the next turn from claim to end; `post` is what the platform calls its reply, when it is shown."""
     claim = await take(store)
+    if post:
+        await store.record_part(claim.hold, 0, post)
     await store.finish(claim.hold, reply(text))
     await store.settle(claim.hold, TurnState.DONE)
     return claim
@@ -99,6 +130,7 @@ FENCED: dict[str, Callable[[Store, Hold], Awaitable[object]]] = {
     "renew": lambda store, hold: store.renew(hold, lease=LEASE),
     "absorb": lambda store, hold: store.absorb(hold, window=10),
     "record_part": lambda store, hold: store.record_part(hold, 0, "a ghost's post"),
+    "keep_attachment": lambda store, hold: store.keep_attachment(hold, 1, 0, b"a ghost's file"),
     "finish": lambda store, hold: store.finish(hold, reply("a ghost's answer")),
     "finish with an error": lambda store, hold: store.finish(hold, None, error="a ghost's error"),
     "settle": lambda store, hold: store.settle(hold, TurnState.DONE),

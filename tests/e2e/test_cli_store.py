@@ -171,7 +171,7 @@ def test_migrate_makes_the_store_and_doctor_finds_it_whole(shell: Shell) -> None
         assert "is up to date (SQLite " in done.out
     shell.chat("hello")
     done = shell.run("doctor")
-    assert "parley.db: whole, 2 messages, schema 0001" in done.out
+    assert "parley.db: whole, 2 messages, schema 0002" in done.out
     assert shell.store.stat().st_mode & 0o777 == 0o600
 
 

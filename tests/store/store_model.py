@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from store import ConversationKey, Hold, TurnState
+from store import RETRACTED, ConversationKey, Hold, Redo, TurnState
 from store.protocol import TURN_MESSAGES
 
 
@@ -26,6 +26,18 @@ class ModelTurn:
     answer: str | None = None
     answered: int | None = None
     parts: dict[int, str] = field(default_factory=dict)
+    redo: bool = False
+    to_take_back: bool = False
+    told: bool = False
+    """Somebody knows that it is to be taken back."""
+
+    @property
+    def asked_to_stop(self) -> bool:
+        return self.stop or self.redo or self.to_take_back
+
+    @property
+    def open(self) -> bool:
+        return not self.state.final or self.to_take_back
 
 
 @dataclass
@@ -38,10 +50,14 @@ class ModelConversation:
     expired_at: datetime | None = None
     last: int = 0
     said: dict[int, str] = field(default_factory=dict)
+    names: dict[str, int] = field(default_factory=dict)
+    """The positions of what users said, by the platform's names."""
     answers: dict[int, str] = field(default_factory=dict)
     turns: list[ModelTurn] = field(default_factory=list)
     hold: Hold | None = None
     """Who holds it now, with a lease that is not over."""
+    held: ModelTurn | None = None
+    """The turn that was claimed last."""
 
     def history(self, until: int | None = None) -> list[str]:
         places = [(position, 0, text) for position, text in self.said.items()]
@@ -59,9 +75,18 @@ class ModelConversation:
     def running(self) -> ModelTurn | None:
         return self.turn_in(TurnState.RUNNING, TurnState.DELIVERING)
 
+    @property
+    def next(self) -> ModelTurn | None:
+        """The turn that is to be claimed, when nobody holds one."""
+        return min((turn for turn in self.turns if turn.open), key=lambda turn: turn.place, default=None)
+
+    @property
+    def latest(self) -> ModelTurn | None:
+        return max((turn for turn in self.turns if turn.positions), key=lambda turn: turn.place, default=None)
+
     def move_answer(self, turn: ModelTurn) -> None:
         """Put the answer of an earlier try behind the last message that the turn answers by now."""
-        until = max(turn.positions)
+        until = max(sorted(turn.positions)[:TURN_MESSAGES] if turn.state is TurnState.QUEUED else turn.positions)
         if turn.answered is not None and turn.answered != until:
             self.answers[until] = self.answers.pop(turn.answered)
             turn.answered = until
@@ -100,8 +125,9 @@ class StoreModel:
         one.active_at = max(one.active_at, at)
         place = one.last + 1 if position is None else position
         # The first position may be a negative one.
-        one.last = place if not one.said and not one.answers else max(one.last, place)
+        one.last = max(one.last, place) if one.turns else place
         one.said[place] = text
+        one.names[message_id] = place
         turn = one.queued
         if turn is None:
             turn = ModelTurn(next(self._places), address)
@@ -111,20 +137,16 @@ class StoreModel:
 
     def next_claim(self) -> int | None:
         """Whose turn is it?"""
-        free = (
-            (turn.place, id_)
-            for id_, one in self.conversations.items()
-            if one.hold is None
-            for turn in (one.running or one.queued,)
-            if turn
-        )
+        free = ((one.next.place, id_) for id_, one in self.conversations.items() if one.hold is None and one.next)
         return min(free, default=(0, None))[1]
 
     def claim(self, id_: int, hold: Hold) -> ModelTurn:
         one = self.conversations[id_]
-        turn = one.running or one.queued
+        turn = one.next
         assert turn is not None
-        one.hold = hold
+        one.hold, one.held = hold, turn
+        turn.told = turn.to_take_back
+        turn.redo = turn.redo and turn.state is not TurnState.RUNNING
         turn.held_before = turn.state is not TurnState.QUEUED
         turn.attempts += 1
         if turn.state is TurnState.QUEUED:
@@ -142,13 +164,13 @@ class StoreModel:
         one = self.conversations.get(hold.conversation_id)
         if one is None or one.hold != hold:
             return None
-        assert one.running is not None
-        return one, one.running
+        assert one.held is not None
+        return one, one.held
 
     @staticmethod
     def absorb(one: ModelConversation, turn: ModelTurn) -> bool:
         more = one.queued
-        if more is None or len(turn.positions) + len(more.positions) > TURN_MESSAGES:
+        if turn.to_take_back or more is None or len(turn.positions) + len(more.positions) > TURN_MESSAGES:
             return False
         turn.positions += more.positions
         turn.address = more.address
@@ -158,17 +180,90 @@ class StoreModel:
 
     def retry(self, id_: int) -> bool:
         one = self.conversations.get(id_)
-        if one is None or not one.turns or one.queued or one.running or one.expired_at:
+        if one is None or one.latest is None or one.next or one.expired_at:
             return False
-        turn = max(one.turns, key=lambda turn: turn.place)
-        turn.state, turn.attempts, turn.stop, turn.error = TurnState.QUEUED, 0, False, ""
+        self.again(one.latest)
         return True
+
+    @staticmethod
+    def again(turn: ModelTurn) -> None:
+        turn.state, turn.attempts, turn.stop, turn.error, turn.redo = TurnState.QUEUED, 0, False, "", False
+
+    def settle(self, one: ModelConversation, turn: ModelTurn, state: TurnState) -> None:
+        one.hold = None
+        if turn.to_take_back:
+            turn.to_take_back = not turn.told
+        elif turn.redo and not one.ended and not one.queued:
+            self.again(turn)
+        else:
+            turn.state, turn.redo = state, False
+
+    def where(self, channel: str, message_id: str) -> list[tuple[int, ModelConversation]]:
+        """The conversations in which a message is kept."""
+        return [
+            (id_, one) for id_, one in self.conversations.items() if one.key.channel == channel and message_id in one.names
+        ]
+
+    def revise(self, one: ModelConversation, message_id: str, text: str) -> Redo:
+        position = one.names[message_id]
+        if one.said[position] == text:
+            return Redo.SAME
+        one.said[position] = text
+        turn = next(turn for turn in one.turns if position in turn.positions)
+        if turn.state is TurnState.QUEUED:
+            return Redo.AGAIN
+        if turn is not one.latest or one.ended:
+            return Redo.KEPT
+        if turn.state.final:
+            self.again(turn)
+        else:
+            turn.redo, turn.stop = True, False
+        return Redo.AGAIN
+
+    def retract(self, channel: str, message_ids: list[str]) -> list[int]:
+        touched: dict[int, ModelConversation] = {}
+        losers: list[tuple[ModelConversation, ModelTurn]] = []
+        for message_id in message_ids:
+            for id_, one in self.where(channel, message_id):
+                position = one.names.pop(message_id)
+                del one.said[position]
+                turn = next(turn for turn in one.turns if position in turn.positions)
+                turn.positions.remove(position)
+                touched[id_] = one
+                losers.append((one, turn))
+        for one, turn in losers:
+            if turn.positions:
+                one.move_answer(turn)
+            elif turn.error != RETRACTED:
+                self.take_back(one, turn)
+        return sorted(touched)
+
+    @staticmethod
+    def take_back(one: ModelConversation, turn: ModelTurn) -> None:
+        if turn.answered is not None:
+            del one.answers[turn.answered]
+            turn.answered = None
+        turn.to_take_back = bool(turn.parts) or turn.state in (TurnState.RUNNING, TurnState.DELIVERING)
+        turn.attempts = 0 if turn.state.final else turn.attempts
+        turn.state, turn.error, turn.stop, turn.redo = TurnState.CANCELLED, RETRACTED, False, False
+
+    def close(self, channel: str, thread: str) -> list[int]:
+        """End what is in a channel, or only in one of its threads."""
+        ended = []
+        for id_, one in self.conversations.items():
+            if one.key.channel == channel and thread in ("", one.key.thread):
+                if not one.ended:
+                    ended.append(id_)
+                one.ended = True
+                if one.queued:
+                    one.queued.state = TurnState.UNDELIVERABLE
+        return sorted(ended)
 
     def due(self, before: datetime) -> list[int]:
         """What `expire` would take, oldest first."""
         idle = [
             (one.active_at, id_)
             for id_, one in self.conversations.items()
-            if not one.expired_at and one.active_at < before and not one.queued and not one.running
+            if not one.expired_at and one.active_at < before and not one.next
         ]
         return [id_ for _, id_ in sorted(idle)]

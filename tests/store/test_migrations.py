@@ -13,10 +13,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import store.migrate
-from store import SchemaTooNew, open_store
+from store import RETRACTED, SchemaTooNew, TurnState, open_store
 from store.migrate import HEAD, needs_upgrade, upgrade
 from store.schema import metadata
-from tests.contracts.store_words import read, say
+from store.sqlite_file import APPLICATION_ID, revision_of
+from tests.contracts.store_words import ROOM, message, named, read, reply, say, take, texts
 from tests.store.other_process import run_python
 
 
@@ -95,6 +96,62 @@ async def test_an_up_to_date_file_is_opened_without_alembic(tmp_path: Path) -> N
     store = await open_store(f"sqlite:///{tmp_path}/parley.db")
     assert await read(store, conversation_id) == ["hello"]
     await store.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_store_of_the_first_schema_is_migrated_with_nothing_lost(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    make_first(path)
+    store = await open_store(f"sqlite:///{path}")
+    try:
+        conversation = await store.find(ROOM)
+        assert conversation is not None
+        said = await store.recent(conversation.id, 9)
+        assert texts(said) == ["one", "to one", "two"]
+        assert {(m.from_bot, m.attachments) for m in said} == {(False, ())}
+        assert [m.author_name for m in said] == ["Ann \U0001f408", "", "Ann \U0001f408"]
+        assert await store.accept(message("two", event_id="", message_id="M-2")) is None, "it was seen"
+        (mine,) = await store.conversations_of("slack", "T1", "U-Ann", limit=9)
+        assert (mine.conversation, mine.messages) == (conversation, 3)
+        claim = await take(store)
+        assert (claim.turn.id, claim.turn.attempts, claim.turn.address) == (2, 3, "under two")
+        assert (texts(claim.window), dict(claim.parts), claim.recovered) == (["one", "to one", "two"], {0: "P-2"}, True)
+        for name, turn_id in (("M-1", 1), ("P-1", 1), ("M-2", 2)):
+            located = await store.locate(named(name))
+            assert located is not None
+            assert (located.conversation.id, located.turn_id) == (conversation.id, turn_id)
+        await store.finish(claim.hold, reply("to two"))
+        await store.settle(claim.hold, TurnState.DONE)
+        await store.retract([named("M-1")])
+        assert await read(store, conversation.id) == ["two", "to two"]
+        assert (await take(store)).turn.error == RETRACTED
+    finally:
+        await store.aclose()
+    assert revision_of(path) == HEAD
+
+
+def make_first(path: Path) -> None:
+    """Make a store as the first version did: one turn that went well, and one in the middle of which it was killed."""
+    upgrade(f"sqlite:///{path}", revision="0001")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.executescript(FIRST)
+
+
+FIRST = """
+INSERT INTO conversation (platform, workspace, channel, thread, user_id, created_at, active_at, last_position)
+  VALUES ('slack', 'T1', 'C1', '', '', 1, 2, 2);
+INSERT INTO turn (conversation_id, state, attempts, since, until, messages, answered, address, queued_at, settled_at) VALUES
+  (1, 'done', 1, 1, 1, 1, 1, 'under one', 1, 2), (1, 'running', 2, 2, 2, 1, NULL, 'under two', 3, NULL);
+INSERT INTO message (conversation_id, position, role, turn_id, platform_id, author_id, author_name, text, ending, at) VALUES
+  (1, 1, 0, 1, 'M-1', 'U-Ann', 'Ann \U0001f408', 'one', 'complete', 1),
+  (1, 1, 1, 1, '', '', '', 'to one', 'complete', 2),
+  (1, 2, 0, 2, 'M-2', 'U-Ann', 'Ann \U0001f408', 'two', 'complete', 3);
+INSERT INTO part (turn_id, number, platform_id) VALUES (1, 0, 'P-1'), (2, 0, 'P-2');
+INSERT INTO seen (name, at)
+  SELECT platform_id || char(31) || 'm' || char(31) || 'C1' || char(31) || 'T1' || char(31) || 'slack', at
+  FROM message WHERE role = 0;
+"""
 
 
 OPENS = """

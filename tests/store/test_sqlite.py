@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from store import LeaseLost, Store, open_store
+import store.sqlite_sql as sql
+from store import Attachment, Feedback, Installation, LeaseLost, Store, open_store
 from tests.contracts.store_laws import DurableStoreLaws, StoreLaws
-from tests.contracts.store_words import Reopen, answer, say, take
+from tests.contracts.store_words import AT, Reopen, answer, message, named, room, say, take
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +65,15 @@ class TestSqliteFile(DurableStoreLaws):
         await store.delete(conversation_id)
         assert not any(b"wombat" in file.read_bytes() for file in path.parent.iterdir())
 
+    async def test_a_retracted_text_is_nowhere_in_the_files(self, store: Store, path: Path) -> None:
+        file = Attachment(number=0, name="wombat.txt", media_type="text/plain", size=6, url="", data=b"wombat")
+        await store.accept(message("wombat", message_id="M-1", address="there", attachments=(file,)))
+        await answer(store, "wombat, too")
+        await say(store, "something else")
+        assert any(b"wombat" in file.read_bytes() for file in path.parent.iterdir())
+        await store.retract([named("M-1")])
+        assert not any(b"wombat" in file.read_bytes() for file in path.parent.iterdir())
+
     async def test_a_purged_text_is_nowhere_in_the_file_once_it_is_closed(self, store: Store, path: Path) -> None:
         from tests.contracts.store_laws_lifetime import MINUTE, NOW
 
@@ -76,6 +86,35 @@ class TestSqliteFile(DurableStoreLaws):
         await store.aclose()
         assert not any(b"wombat" in file.read_bytes() for file in path.parent.iterdir())
 
+    async def test_a_workspace_that_was_purged_is_nowhere_in_the_files(self, store: Store, path: Path) -> None:
+        await say(store, *[f"wombat {n}" for n in range(40)])
+        await answer(store, "wombat, too")
+        await say(store, "something else", key=room("C1", workspace="T2"))
+        await store.put_installation(Installation(platform="slack", workspace="T1", data=b"wombat", at=AT))
+        await store.purge_workspace("slack", "T1")
+        assert not any(b"wombat" in file.read_bytes() for file in path.parent.iterdir())
+
+    async def test_a_large_workspace_is_purged_in_portions(self, store: Store, monkeypatch) -> None:
+        monkeypatch.setattr("store.sqlite_workspaces.CONVERSATIONS", 3)
+        monkeypatch.setattr("store.sqlite.PURGE_ROWS", 5)
+        for n in range(20):
+            await say(store, "hello", key=room(f"C{n}", workspace=f"T{n % 2}"))
+            await answer(store)
+        groups = store.groups  # type: ignore[attr-defined]
+        assert await store.purge_workspace("slack", "T1") == 10
+        assert store.groups - groups >= 1 + 7 + 40 // 5  # type: ignore[attr-defined]
+        assert len(await store.conversations_of("slack", "T0", "U-Ann", limit=100)) == 10
+
+    async def test_a_persons_conversations_are_found_without_looking_through_all(self, store: Store) -> None:
+        def plan(db: sqlite3.Connection) -> list[str]:
+            rows = db.execute("EXPLAIN QUERY PLAN " + sql.CONVERSATION + sql.OF_PERSON, ("slack", "T1", "U1", 9))
+            return [row[3] for row in rows]
+
+        steps = await store._writer.alone(plan)  # type: ignore[attr-defined]
+        assert any("conversation_of_user" in step for step in steps)
+        assert any("participant_author" in step for step in steps)
+        assert not [step for step in steps if step.startswith("SCAN") and "subquery" not in step.lower()]
+
     async def test_the_file_is_set_up_to_survive_a_power_cut(self, store: Store, path: Path) -> None:
         def settings(db: sqlite3.Connection) -> list[object]:
             names = ("journal_mode", "synchronous", "foreign_keys", "secure_delete", "mmap_size")
@@ -84,12 +123,18 @@ class TestSqliteFile(DurableStoreLaws):
         assert await store._writer.alone(settings) == ["wal", 2, 1, 1, 0]  # type: ignore[attr-defined]
 
     async def test_no_law_leaves_orphans(self, store: Store, path: Path) -> None:
-        conversation_id = await say(store, "hello")
-        await store.record_part((await take(store)).hold, 0, "P")
+        file = Attachment(number=0, name="a", media_type="text/plain", size=1, url="", data=b"x")
+        conversation_id = await store.accept(message("hello", attachments=(file,)))
+        assert conversation_id is not None
+        await store.accept(message("deleted", message_id="M-1", attachments=(file,)))
+        claim = await take(store)
+        await store.record_part(claim.hold, 0, "P")
+        await store.put_feedback(claim.turn.id, "U1", Feedback.BAD, at=AT)
+        await store.retract([named("M-1")])
         await store.delete(conversation_id)
         await store.aclose()
         with closing(sqlite3.connect(path)) as db:
-            for table in ("conversation", "message", "turn", "part"):
+            for table in ("conversation", "participant", "message", "attachment", "turn", "part", "feedback"):
                 assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)  # noqa: S608
 
 

@@ -16,6 +16,7 @@ from store import (
     StoreError,
     open_store,
 )
+from store.migrate import HEAD
 from store.sqlite_copy import back_up
 from store.sqlite_file import put_in_place
 from tests.contracts.store_words import AT, PLATFORMS, answer, message, read, room, say
@@ -68,7 +69,7 @@ class TestDamage:
         path.write_bytes(whole)
         await make_store(path)
 
-    @pytest.mark.parametrize("at", [b"CREATE TABLE message", b"CREATE TABLE turn", b"0001"])
+    @pytest.mark.parametrize("at", [b"CREATE TABLE message", b"CREATE TABLE turn", HEAD.encode()])
     async def test_a_damaged_schema_is_told(self, tmp_path: Path, whole: bytes, at: bytes) -> None:
         path = tmp_path / "parley.db"
         path.write_bytes(whole.replace(at, b"\xef\xc9\x93" + at[3:]))

@@ -1,0 +1,291 @@
+"""Turns on the SQLite engine: a message is taken in, its turn claimed, carried out by whoever holds it, and ended.
+
+Functions on the writing connection, each inside one transaction; `now` is in microseconds. The laws stand in
+`store.protocol`.
+"""
+
+import functools
+import sqlite3
+from collections.abc import Sequence
+
+import store.sqlite_sql as sql
+from store.protocol import (
+    TURN_MESSAGES,
+    Absorbed,
+    Accepted,
+    Answer,
+    Claim,
+    ConversationKey,
+    Hold,
+    LeaseLost,
+    NewMessage,
+    Renewal,
+    Stopped,
+    Turn,
+    TurnState,
+)
+from store.sqlite_people import take_part
+from store.sqlite_rows import columns_of, read_answer, read_window, time_of
+
+LAST = (1 << 63) - 1
+"""A position behind all others; as a limit, none."""
+
+
+class SamePosition(Exception):
+    """Two messages of one conversation at one place in its order: the second is the first again."""
+
+
+def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin: tuple[int, int] | None) -> Accepted | None:
+    """Take a message in; with `begin`, a lease and the length of a window, claim its turn if nothing else is open.
+
+    Raises:
+        SamePosition: and nothing is to be kept.
+    """
+    key = message.key
+    # Ids come first: platforms number upwards, so new names stand together at the end of their index.
+    message_name = "\x1f".join((message.message_id, "m", key.channel, key.workspace, key.platform))
+    if message.event_id:
+        event_name = "\x1f".join((message.event_id, "e", key.workspace, key.platform))
+        seen = 2 - db.execute(sql.SEE_TWO, (event_name, message_name, at)).rowcount
+        if seen == 1:
+            db.execute(sql.UNSEE)  # nothing is stored of a copy, not even the name that was new about it
+    else:
+        seen = 1 - db.execute(sql.SEE_ONE, (message_name, at)).rowcount
+    if seen:
+        return None
+    touched = db.execute(sql.TOUCH, (*columns_of(key), at, message.position)).fetchone()
+    conversation_id, last, epoch, lease_until = touched
+    position = last if message.position is None else message.position
+    begun = begin is not None and lease_until <= now and not _has_open_turn(db, conversation_id)
+    values = (conversation_id, message.address, at, position)
+    turn_id, messages = db.execute(sql.BEGIN if begun else sql.QUEUE, values).fetchone()
+    _add_message(db, message, conversation_id, position, turn_id if messages <= TURN_MESSAGES else None, at)
+    if begin is None or not begun:
+        return Accepted(conversation_id=conversation_id, claim=None)
+    lease, window = begin
+    db.execute(sql.HOLD, (conversation_id, now + lease))
+    claim = Claim(
+        hold=Hold(turn_id=turn_id, conversation_id=conversation_id, epoch=epoch + 1),
+        turn=Turn(
+            id=turn_id,
+            conversation_id=conversation_id,
+            state=TurnState.RUNNING,
+            attempts=1,
+            address=message.address,
+            queued_at=time_of(at),
+            error="",
+        ),
+        key=key,
+        window=read_window(db, conversation_id, position, 1, window),
+        answer=None,
+        recovered=False,
+    )
+    return Accepted(conversation_id=conversation_id, claim=claim)
+
+
+def _add_message(
+    db: sqlite3.Connection, message: NewMessage, conversation_id: int, position: int, turn_id: int | None, at: int
+) -> None:
+    values = (
+        conversation_id,
+        position,
+        0,
+        turn_id,
+        message.message_id,
+        message.author_id,
+        message.author_name,
+        message.text,
+        "complete",
+        at,
+        message.from_bot,
+        len(message.attachments),
+    )
+    added = db.execute(sql.ADD_MESSAGE, values)
+    if added.rowcount == 0:
+        raise SamePosition
+    take_part(db, message.key, conversation_id, message.author_id)
+    for file in message.attachments:
+        db.execute(
+            sql.ADD_ATTACHMENT,
+            (added.lastrowid, file.number, file.name, file.media_type, file.size, file.url, file.data, file.problem),
+        )
+
+
+def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: Sequence[str]) -> Claim | None:
+    """Take the oldest open turn that can be had."""
+    row = db.execute(_next_turn(len(platforms)), (now, *platforms)).fetchone()
+    if row is None:
+        return None
+    turn_id, conversation_id, state, attempts, address, queued_at, error, until, messages, answered = row[:10]
+    db.execute(sql.HOLD, (conversation_id, now + lease))
+    recovered = state != TurnState.QUEUED
+    if not recovered:
+        state = TurnState.RUNNING.value
+    db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES))
+    if state == TurnState.CANCELLED:  # retracted: what is left of it is to be taken back, which is a delivery
+        db.execute(sql.TELL, (turn_id,))
+        state = TurnState.DELIVERING.value
+    if messages > TURN_MESSAGES:
+        until = take_again(db, turn_id, conversation_id, TURN_MESSAGES)
+        rest = db.execute(sql.QUEUE_REST, (conversation_id, address, now, messages - TURN_MESSAGES)).fetchone()
+        _take_waiting(db, rest[0], conversation_id, TURN_MESSAGES)
+    move_answer(db, conversation_id, turn_id, answered, until)
+    return Claim(
+        hold=Hold(turn_id=turn_id, conversation_id=conversation_id, epoch=row[13] + 1),
+        turn=Turn(
+            id=turn_id,
+            conversation_id=conversation_id,
+            state=TurnState(state),
+            attempts=attempts + 1,
+            address=address,
+            queued_at=time_of(queued_at),
+            error=error,
+        ),
+        key=ConversationKey(platform=row[14], workspace=row[15], channel=row[16], thread=row[17], user=row[18]),
+        window=read_window(db, conversation_id, until, 1, window),
+        answer=read_answer(db, conversation_id, until, row) if state == TurnState.DELIVERING else None,
+        recovered=recovered,
+        parts=dict(db.execute(sql.PARTS, (turn_id,)).fetchall()),
+    )
+
+
+def renew(db: sqlite3.Connection, now: int, hold: Hold, lease: int) -> Renewal:
+    """Extend a lease and tell what its holder is asked."""
+    if db.execute(sql.RENEW, (hold.conversation_id, hold.epoch, now, now + lease)).rowcount == 0:
+        raise _lost(hold)
+    stop = db.execute("SELECT stop FROM turn WHERE id = ?", (hold.turn_id,)).fetchone()[0]
+    waiting = db.execute(sql.QUEUED, (hold.conversation_id,)).fetchone() is not None
+    return Renewal(stop=stop > 0, waiting=waiting, retracted=stop >= sql.RETRACT, revised=stop == sql.REDO)
+
+
+def absorb(db: sqlite3.Connection, now: int, hold: Hold, window: int) -> Absorbed | None:
+    """Give the held turn what waits behind it."""
+    row = db.execute(sql.ABSORBABLE, (hold.conversation_id, hold.turn_id, hold.epoch, now)).fetchone()
+    if row is None:
+        raise _lost(hold)
+    own, answered, until, stop, queued, more, queued_until, address = row
+    if queued is None or own + more > TURN_MESSAGES or stop >= sql.RETRACT:
+        return None
+    db.execute(sql.ABSORB_MESSAGES, (hold.turn_id, hold.conversation_id, queued))
+    db.execute(sql.ABSORB_TURN, (hold.turn_id, queued))
+    db.execute("DELETE FROM turn WHERE id = ?", (queued,))
+    last = max(until, queued_until)
+    move_answer(db, hold.conversation_id, hold.turn_id, answered, last)
+    return Absorbed(window=read_window(db, hold.conversation_id, last, 1, window), address=address)
+
+
+def record_part(db: sqlite3.Connection, now: int, hold: Hold, number: int, platform_id: str) -> None:
+    """Keep what the platform calls a part."""
+    must_hold(db, now, hold)
+    db.execute(sql.PUT_PART, (hold.turn_id, number, platform_id))
+
+
+def finish(db: sqlite3.Connection, now: int, hold: Hold, answer: Answer | None, error: str) -> bool:
+    """Store an outcome; False, and the holder is told by that, when the turn was retracted."""
+    if answer is None:
+        must_hold(db, now, hold)
+        finished = db.execute(sql.FINISH_WITH_ERROR, (hold.turn_id, error)).rowcount == 1
+    else:
+        values = (hold.turn_id, hold.epoch, now, answer.text, answer.ending.value)
+        finished = db.execute(sql.PUT_ANSWER, values).rowcount == 1
+        if finished:
+            db.execute(sql.FINISH, (hold.turn_id, answer.model, answer.prompt_tokens, answer.completion_tokens))
+        else:
+            must_hold(db, now, hold)
+    if not finished:
+        db.execute(sql.TELL, (hold.turn_id,))
+    return finished
+
+
+def settle(db: sqlite3.Connection, now: int, hold: Hold, state: TurnState) -> None:
+    """End a turn and let go of it, unless something was asked of it that is still to be done."""
+    _let_go(db, now, hold)
+    if db.execute(sql.SETTLE, (hold.turn_id, state.value, now)).rowcount == 1:
+        return
+    if db.execute(sql.REVISED_AGAIN, (hold.turn_id, now)).rowcount == 0:
+        db.execute(sql.SETTLE_REVISED, (hold.turn_id, state.value, now))
+    db.execute(sql.SETTLE_RETRACTED, (hold.turn_id, now))
+
+
+def release(db: sqlite3.Connection, now: int, hold: Hold) -> None:
+    """Hand a turn back."""
+    _let_go(db, now, hold)
+    db.execute(sql.RELEASE, (hold.turn_id,))
+
+
+def stop(db: sqlite3.Connection, now: int, conversation_id: int) -> Stopped:
+    """Cancel what is queued, and ask whoever holds the running turn to stop."""
+    running = db.execute(sql.RUNNING, (conversation_id,)).fetchone()
+    queued = settle_queued(db, now, conversation_id, TurnState.CANCELLED)
+    if running:
+        db.execute(sql.ASK, (running[0], sql.STOP))
+    return Stopped(running=running[0] if running else None, queued=queued)
+
+
+def settle_queued(db: sqlite3.Connection, now: int, conversation_id: int, state: TurnState) -> int | None:
+    """End the queued turn of a conversation, with all that waited for it, and return its id."""
+    queued = db.execute(sql.QUEUED, (conversation_id,)).fetchone()
+    if queued is None:
+        return None
+    turn_id, messages = queued
+    db.execute(sql.SETTLE, (turn_id, state.value, now))
+    if messages > TURN_MESSAGES:
+        take_again(db, turn_id, conversation_id, LAST)
+    return int(turn_id)
+
+
+def retry(db: sqlite3.Connection, now: int, conversation_id: int) -> bool:
+    """Queue the last turn again."""
+    last = db.execute(sql.LAST_TURN, (conversation_id,)).fetchone()
+    if last is None or last[1] is None:
+        return False
+    return db.execute(sql.AGAIN, (last[0], now)).rowcount == 1
+
+
+def busy(db: sqlite3.Connection, conversation_id: int) -> bool:
+    """Tell whether a turn is open."""
+    last = db.execute(sql.LAST_TURN, (conversation_id,)).fetchone()
+    return last is not None and last[1] is None
+
+
+def must_hold(db: sqlite3.Connection, now: int, hold: Hold) -> None:
+    """Raise `LeaseLost` when the hold is over."""
+    if not db.execute(sql.HELD, (hold.conversation_id, hold.epoch, now)).fetchone():
+        raise _lost(hold)
+
+
+def take_again(db: sqlite3.Connection, turn_id: int, conversation_id: int, limit: int) -> int:
+    """Let the turn give all its messages back and take the first `limit` of what waits; return the last one's position."""
+    db.execute(sql.LET_WAIT, (turn_id, conversation_id))
+    return _take_waiting(db, turn_id, conversation_id, limit)
+
+
+def move_answer(db: sqlite3.Connection, conversation_id: int, turn_id: int, answered: int | None, until: int) -> None:
+    """Put the answer of an earlier try, which stands at `answered`, behind the message that is the last one by now."""
+    if answered is not None and answered != until:
+        db.execute(sql.MOVE_ANSWER, (conversation_id, answered, until, turn_id))
+        db.execute(sql.ANSWERED, (turn_id, until))
+
+
+@functools.cache
+def _next_turn(platforms: int) -> str:
+    return sql.NEXT_TURN.format(platforms=", ".join("?" * platforms))
+
+
+def _take_waiting(db: sqlite3.Connection, turn_id: int, conversation_id: int, limit: int) -> int:
+    positions = [row[0] for row in db.execute(sql.TAKE_WAITING, (turn_id, conversation_id, limit)).fetchall()]
+    db.execute(sql.SPAN, (turn_id, min(positions), max(positions)))
+    return int(max(positions))
+
+
+def _has_open_turn(db: sqlite3.Connection, conversation_id: int) -> bool:
+    return db.execute(sql.OPEN, (conversation_id,)).fetchone() is not None
+
+
+def _let_go(db: sqlite3.Connection, now: int, hold: Hold) -> None:
+    if db.execute(sql.LET_GO, (hold.conversation_id, hold.epoch, now)).rowcount == 0:
+        raise _lost(hold)
+
+
+def _lost(hold: Hold) -> LeaseLost:
+    return LeaseLost(f"turn {hold.turn_id} belongs to somebody else by now (epoch {hold.epoch} is over)")

@@ -28,6 +28,7 @@ QUIET = {
     "alembic": logging.WARNING,  # tells every plug-in that it loads at INFO
     "httpx": logging.WARNING,  # prints whole URLs at INFO
     "httpcore": logging.WARNING,  # prints headers at DEBUG
+    "discord": logging.INFO,  # prints whole messages at DEBUG
     "aiohttp.access": logging.WARNING,  # prints paths with their queries, such as an OAuth code
     "slack_bolt": logging.WARNING,  # prints the body of requests that nobody has authenticated at INFO
 }

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GROUND = ("bot.clock", "bot.durations", "bot.exits", "bot.hosts")
+GROUND = ("bot.clock", "bot.durations", "bot.exits", "bot.findings", "bot.hosts")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # room            may import of our own
@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.clock":      (),
     "bot.durations":  (),
     "bot.exits":      (),
+    "bot.findings":   (),
     "bot.hosts":      (),
     "bot.config":     ("bot.config", *GROUND),
     "bot.telemetry":  ("bot.telemetry",),

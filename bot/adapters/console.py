@@ -18,7 +18,22 @@ from bot import exits
 from bot.chat.commands import Commands
 from bot.chat.intake import Intake
 from bot.chat.policy import CONSOLE
-from bot.chat.protocol import Address, CommandCall, IncomingMessage, Limits, Measure, MessageGone, Place, Unreachable
+from bot.chat.protocol import (
+    NO_CONTROLS,
+    Address,
+    Budget,
+    CommandCall,
+    Controls,
+    FileOffer,
+    FileUnreadable,
+    IncomingMessage,
+    Limits,
+    Measure,
+    MessageGone,
+    Place,
+    Unreachable,
+    Write,
+)
 from bot.chat.turns import Turns
 from bot.clock import Clock
 from store import ConversationKey, Store, StoreError
@@ -52,15 +67,17 @@ class ConsoleSurface:
         self._status: Status | None = None
         self._console = Console(file=out) if out.isatty() else None
 
-    def budget(self, address: Address) -> str:
-        return address.platform
+    def budget(self, address: Address, write: Write) -> Budget:
+        return Budget(name=address.platform, pace=self.limits.pace)
 
     async def working(self, address: Address) -> None:
         if self._console is not None and self._status is None:
             self._status = self._console.status("thinking", spinner="dots")
             self._status.start()
 
-    async def post(self, address: Address, text: str, *, nonce: str) -> str:
+    async def post(
+        self, address: Address, text: str, *, nonce: str, first: bool = True, controls: Controls = NO_CONTROLS
+    ) -> str:
         if nonce not in self._shown:
             self.rest()
             if self._open:
@@ -73,10 +90,12 @@ class ConsoleSurface:
             self._add(nonce, clean(text))
         return nonce
 
-    async def post_file(self, address: Address, name: str, text: str, *, nonce: str) -> str:
+    async def post_file(
+        self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
+    ) -> str:
         return await self.post(address, text, nonce=nonce)
 
-    async def edit(self, address: Address, message_id: str, text: str) -> None:
+    async def edit(self, address: Address, message_id: str, text: str, *, controls: Controls = NO_CONTROLS) -> None:
         if message_id not in self._shown:
             raise MessageGone("an earlier process wrote it, on a screen that is gone")
         shown, wanted = self._shown[message_id], clean(text)
@@ -88,8 +107,11 @@ class ConsoleSurface:
     async def delete(self, address: Address, message_id: str) -> None:
         self._shown.pop(message_id, None)
 
-    async def find(self, address: Address, *, nonce: str) -> str | None:
+    async def find(self, address: Address, *, nonce: str, text: str) -> str | None:
         return nonce if nonce in self._shown else None
+
+    async def read_file(self, address: Address, message_id: str, file: FileOffer, *, limit: int) -> bytes:
+        raise FileUnreadable("nothing but text comes from a terminal")
 
     def rest(self) -> None:
         """Take the spinner away."""
@@ -202,6 +224,7 @@ class ConsoleChat:
         call = CommandCall(
             name=name.strip(),
             argument=argument.strip(),
+            place=Place.DIRECT,
             key=self._key,
             address=self._address,
             author_id=self._user,

@@ -4,9 +4,13 @@ Delivery is an outbox (DESIGN §5). A part of a reply has a number; it is posted
 its id is recorded before anything else happens with it. All that follows are edits, which may be repeated. Where the
 outcome of a post is unknown, the message is looked for before it is posted again.
 
+The last message of a reply bears its controls, if the platform has buttons. A message that stops being the last one loses
+them by the edit that completes its text.
+
 What a reply costs: one post for each part; while text comes in at most one write per `Limits.pace`, shared by all replies
-on the budget; at the end one edit for each part that does not show its last text yet, one delete for each message too
-many. An answer that is complete before its first slot costs one post. Looking (`find`) and signs of work are no writes.
+on the budget; at the end one edit for each part that does not show its last text and controls yet, one delete for each
+message too many. An answer that is complete before its first slot costs one post. Looking (`find`) and signs of work are
+no writes.
 """
 
 import asyncio
@@ -14,15 +18,27 @@ import itertools
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from bot.chat.pacing import Pacer, Pacers
-from bot.chat.protocol import Address, DeliveryDelayed, DeliveryError, Limits, MessageGone, OutcomeUnknown, Surface
+from bot.chat.pacing import Pacers
+from bot.chat.protocol import (
+    NO_CONTROLS,
+    Address,
+    Budget,
+    Controls,
+    DeliveryDelayed,
+    DeliveryError,
+    Limits,
+    MessageGone,
+    OutcomeUnknown,
+    Surface,
+    Write,
+)
 from bot.chat.splitting import split
 from bot.clock import Clock, time_limit
 
@@ -48,14 +64,24 @@ class Piece:
     number: int
     text: str
     file: bool = False
+    controls: Controls = NO_CONTROLS
 
 
-def lay_out(text: str, limits: Limits, *, growing: bool = False) -> list[Piece]:
+def lay_out(text: str, limits: Limits, *, growing: bool = False, controls: Controls = NO_CONTROLS) -> list[Piece]:
     """Plan the messages that show `text`: none for a blank one, a beginning and a file for more than `limits.parts`.
+
+    The last message bears the `controls`, where there are buttons.
 
     A file can't be edited, so its number is made from its text: another text is another part, the same text is not
     posted again. While the text is `growing` there is no file yet, only the first messages.
     """
+    pieces = _lay_out(text, limits, growing=growing)
+    if pieces and limits.buttons:
+        pieces[-1] = replace(pieces[-1], controls=controls)
+    return pieces
+
+
+def _lay_out(text: str, limits: Limits, *, growing: bool) -> list[Piece]:
     texts = [part.text for part in split(text, limits.part, limits.measure) if not part.text.isspace()]
     if growing or len(texts) <= limits.parts:
         return [Piece(number=number, text=shown) for number, shown in enumerate(texts[: limits.parts], start=1)]
@@ -69,8 +95,8 @@ class _Message:
     """What we know of one part's message. Without an `id` it is not posted yet, as far as we know."""
 
     id: str = ""
-    shown: str | None = None
-    """Its text; None when we can't be sure of it."""
+    shown: tuple[str, Controls] | None = None
+    """Its text and its controls; None when we can't be sure of them."""
     ours: bool = False
     """We wrote it in this run."""
     gone: bool = False
@@ -84,7 +110,7 @@ class _Message:
 
     def lacks(self, piece: Piece) -> bool:
         """People do not see the piece yet. A file is never edited: its number says what is in it."""
-        return not self.gone and (not self.id or (not piece.file and self.shown != piece.text))
+        return not self.gone and (not self.id or (not piece.file and self.shown != (piece.text, piece.controls)))
 
 
 class Reply:
@@ -92,7 +118,8 @@ class Reply:
 
     `parts` are the ids of what an earlier run posted, by part number. `reconcile`: an earlier run may have posted more
     than it recorded, so every part without an id is looked for before it is posted. `record` keeps a part's id. `guard`
-    is called right before each write and raises when the turn is no longer ours; then nothing more is written.
+    is called right before each write and raises when the turn is no longer ours; then nothing more is written. `controls`
+    are offered while the answer grows.
 
     Inside, a task writes what `show` was given last; until the first post the surface shows a sign of work. Leaving ends
     both, waits for a write under way and writes nothing more. A message that somebody removes meanwhile is not posted
@@ -111,6 +138,7 @@ class Reply:
         clock: Clock,
         record: Callable[[int, str], Awaitable[None]],
         guard: Callable[[], None],
+        controls: Controls = NO_CONTROLS,
     ) -> None:
         self._surface = surface
         self._address = address
@@ -120,7 +148,7 @@ class Reply:
         self._clock = clock
         self._record = record
         self._guard = guard
-        self._budget = surface.budget(address)
+        self._controls = controls
         self._messages = {number: _Message(id=platform_id) for number, platform_id in parts.items() if platform_id}
         if reconcile:  # parts are posted in order, each recorded before the next: only the first without an id may be there
             self._message(next(number for number in itertools.count(1) if number not in self._messages))
@@ -164,8 +192,9 @@ class Reply:
         """
         self._address = address
 
-    async def complete(self, text: str) -> None:
-        """Return when people see exactly `text`; its writes go first in line. May be called again, with another text.
+    async def complete(self, text: str, controls: Controls = NO_CONTROLS) -> None:
+        """Return when people see exactly `text` with `controls`; its writes go first in line. May be called again, with
+        another text.
 
         Raises:
             Unreachable: at once.
@@ -174,7 +203,7 @@ class Reply:
         """
         await self._stop_sending()
         self._raise_failure()
-        pieces = lay_out(text, self._surface.limits)
+        pieces = lay_out(text, self._surface.limits, controls=controls)
         await self._persist(lambda: self._write_next(lambda: pieces, final=True), final=True)
         await self._persist(lambda: self._delete_next({piece.number for piece in pieces}), final=True)
 
@@ -193,7 +222,7 @@ class Reply:
             await self._persist(lambda: self._write_next(self._growing, final=False), final=False)
 
     def _growing(self) -> list[Piece]:
-        return lay_out(self._text, self._surface.limits, growing=True)
+        return lay_out(self._text, self._surface.limits, growing=True, controls=self._controls)
 
     async def _stop_sending(self) -> None:
         async with self._writing:  # never in the middle of a write
@@ -227,12 +256,13 @@ class Reply:
         if (piece := self._lacking(plan())) is None:
             return False
         if self._message(piece.number).doubtful:
-            await self._look_for(piece.number)
+            await self._look_for(piece.number, piece.text)
             return True
         first = not any(message.id for message in self._messages.values())
-        async with self._turn(urgent=final or first, final=final):
+        write = self._kind_of(piece)
+        async with self._turn(write, urgent=final or first, final=final):
             piece = self._lacking(plan())  # the newest text: it went on while we waited
-            if piece and not self._message(piece.number).doubtful:
+            if piece and self._kind_of(piece) is write and not self._message(piece.number).doubtful:
                 await self._write(piece)
         return True
 
@@ -242,9 +272,9 @@ class Reply:
             if number in kept or message.gone or not (message.id or message.doubtful):
                 continue
             if message.doubtful:
-                await self._look_for(number)
+                await self._look_for(number, "")
                 return True
-            async with self._turn(urgent=True, final=True):
+            async with self._turn(Write.DELETE, urgent=True, final=True):
                 await self._surface.delete(self._address, message.id)
                 self._forget(number)
             return True
@@ -263,9 +293,13 @@ class Reply:
         message.doubtful = message.repeated = True  # until the answer is here, also when we are cancelled
         try:
             if piece.file:
-                platform_id = await self._surface.post_file(self._address, FILE_NAME, piece.text, nonce=nonce)
+                platform_id = await self._surface.post_file(
+                    self._address, FILE_NAME, piece.text, nonce=nonce, controls=piece.controls
+                )
             else:
-                platform_id = await self._surface.post(self._address, piece.text, nonce=nonce)
+                platform_id = await self._surface.post(
+                    self._address, piece.text, nonce=nonce, first=piece.number == 1, controls=piece.controls
+                )
         except OutcomeUnknown:
             message.settled_at = self._clock.monotonic() + SETTLING
             raise
@@ -273,13 +307,13 @@ class Reply:
             message.doubtful, message.repeated = False, not fresh
             raise
         message.doubtful = False
-        message.shown = piece.text if fresh else None
+        message.shown = (piece.text, piece.controls) if fresh else None
         await self._keep(piece.number, platform_id)
 
     async def _edit(self, piece: Piece, message: _Message) -> None:
         message.shown = None  # until the answer is here
         try:
-            await self._surface.edit(self._address, message.id, piece.text)
+            await self._surface.edit(self._address, message.id, piece.text, controls=piece.controls)
         except MessageGone:
             log.info("delivery.gone", part=piece.number, again=not message.ours)
             if message.ours:
@@ -287,14 +321,14 @@ class Reply:
             else:
                 self._forget(piece.number)
             return
-        message.shown = piece.text
+        message.shown = (piece.text, piece.controls)
 
-    async def _look_for(self, number: int) -> None:
-        """Find out whether a part is there, and keep its id if it is."""
+    async def _look_for(self, number: int, text: str) -> None:
+        """Find out whether a part is there that would show `text` now, and keep its id if it is."""
         message = self._message(number)
         await self._clock.sleep(message.settled_at - self._clock.monotonic())
         async with self._writing:
-            platform_id = await self._surface.find(self._address, nonce=self._nonce(number))
+            platform_id = await self._surface.find(self._address, nonce=self._nonce(number), text=text)
             message.doubtful = False
             log.info("delivery.reconciled", part=number, found=platform_id is not None)
             if platform_id is not None:
@@ -306,33 +340,34 @@ class Reply:
         await self._record(number, platform_id)
 
     @asynccontextmanager
-    async def _turn(self, *, urgent: bool, final: bool) -> AsyncIterator[None]:
+    async def _turn(self, write: Write, *, urgent: bool, final: bool) -> AsyncIterator[None]:
         """Wait until we may write, make sure that we still may, and let nobody stop us in the middle."""
-        await self._slot(urgent=urgent, final=final)
+        budget = self._surface.budget(self._address, write)
+        await self._slot(budget, urgent=urgent, final=final)
         async with self._writing:
             self._guard()
             try:
                 yield
             except DeliveryDelayed as exc:
-                self._pacer().penalize(exc.retry_after)
+                self._pacers.of(budget).penalize(exc.retry_after)
                 raise
 
-    async def _slot(self, *, urgent: bool, final: bool) -> None:
+    async def _slot(self, budget: Budget, *, urgent: bool, final: bool) -> None:
         if not final:
-            await self._pacer().acquire(urgent=urgent)
+            await self._pacers.of(budget).acquire(urgent=urgent)
             return
         try:  # `complete` does not wait for ever on a budget that the platform has closed
             async with time_limit(self._clock, PATIENCE):
-                await self._pacer().acquire(urgent=urgent)
+                await self._pacers.of(budget).acquire(urgent=urgent)
         except TimeoutError as exc:
             raise DeliveryDelayed("the platform allows no writes here", retry_after=PATIENCE) from exc
-
-    def _pacer(self) -> Pacer:
-        return self._pacers.of(self._budget, self._surface.limits.pace)
 
     def _forget(self, number: int) -> None:
         """The message we knew is gone. An earlier run may have found that too, and posted another without recording it."""
         self._messages[number] = _Message(doubtful=self._reconcile, repeated=True)
+
+    def _kind_of(self, piece: Piece) -> Write:
+        return Write.EDIT if self._message(piece.number).id else Write.POST
 
     def _lacking(self, pieces: list[Piece]) -> Piece | None:
         return next((piece for piece in pieces if self._message(piece.number).lacks(piece)), None)

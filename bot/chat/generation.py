@@ -48,20 +48,24 @@ class Generation:
         self,
         model: LLMClient,
         *,
+        prepare: Callable[[tuple[Message, ...]], Awaitable[tuple[Message, ...]]],
         prompt: Callable[[Sequence[Message], int], list[PromptMessage]],
         tokens: int,
         absorb: Callable[[], Awaitable[Absorbed | None]],
         readdress: Callable[[str], None],
         show: Callable[[str], None],
     ) -> None:
-        """`prompt` builds what the model reads of a window within so many tokens; `absorb` takes in what waits; `readdress`
-        moves the reply; `show` lets people see the text so far."""
+        """`prepare` fetches what a window only names, so far as it is needed; `prompt` builds what the model reads of it
+        within so many tokens; `absorb` takes in what waits; `readdress` moves the reply; `show` lets people see the text so
+        far."""
         self._model = model
+        self._prepare = prepare
         self._prompt = prompt
         self._tokens = tokens
         self._absorb = absorb
         self._readdress = readdress
         self._show = show
+        self._window: tuple[Message, ...] = ()
         self._raw = ""
         self._visible = False
         self._stopped = False
@@ -83,16 +87,15 @@ class Generation:
         """Ask the model until there is an outcome.
 
         Raises:
-            LeaseLost, DeliveryError: from `absorb` and `show`; the turn is no longer ours, or nobody can see it.
+            LeaseLost, DeliveryError: from `prepare`, `absorb` and `show`; the turn is no longer ours, or nobody can see it.
         """
-        tokens = self._tokens
+        tokens, self._window = self._tokens, window
         while True:
-            prompt = self._prompt(window, tokens)
             try:
-                return await self._attend(asyncio.create_task(self._stream(prompt), name="generation"))
+                return await self._attend(asyncio.create_task(self._stream(tokens), name="generation"))
             except _Restart as restart:
                 log.info("turn.restarted")
-                window = restart.absorbed.window
+                self._window = restart.absorbed.window
                 self._readdress(restart.absorbed.address)
             except PromptTooLong as exc:
                 # Our estimate was too low for this model; half of it is tried once.
@@ -126,10 +129,11 @@ class Generation:
         finally:
             await _cancelled(stream)
 
-    async def _stream(self, prompt: list[PromptMessage]) -> Outcome:
+    async def _stream(self, tokens: int) -> Outcome:
         if self._stopped:
             return self._stopped_outcome()
-        async with self._model.stream(prompt) as deltas:
+        self._window = await self._prepare(self._window)
+        async with self._model.stream(self._prompt(self._window, tokens)) as deltas:
             async for delta in deltas:
                 match delta:
                     case Text(text=text):

@@ -1,23 +1,26 @@
-"""The one door in: every message of every platform is judged, and taken in by one transaction, before it is acknowledged."""
+"""The one door in: what people say, change and delete is judged, and kept by one transaction, before it is acknowledged."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 import structlog
 
 from bot.chat import words
-from bot.chat.policy import Rules, concerns_us, key_of
+from bot.chat.composing import attachments_of, compose
+from bot.chat.policy import BOT_WINDOW, Rules, address_of, bots_have_had_their_turns, concerns_us, key_of
 from bot.chat.protocol import IncomingMessage, Place
-from store import NewMessage, Store, UnstorableText
+from store import Conversation, ConversationKey, MessageName, NewMessage, Redo, Store, UnstorableText
 
 log = structlog.get_logger(__name__)
 
 
 class Verdict(Enum):
-    """What became of a message."""
+    """What became of a message, or of its edit."""
 
     TAKEN = "taken"
+    REVISED = "revised"
     KNOWN = "known"
     IGNORED = "ignored"
     REFUSED = "refused"
@@ -32,8 +35,17 @@ class Outcome:
     notice: str = ""
 
 
+IGNORED = Outcome(verdict=Verdict.IGNORED)
+
+
 class Intake:
-    """Judges messages and stores those that concern the bot."""
+    """Judges messages and stores those that concern the bot.
+
+    When one of its calls returns, all of it is stored for good or will never be; only then is it acknowledged.
+
+    Raises (all methods):
+        StoreUnavailable: nothing was taken. The platform must not be told that it was: it delivers again.
+    """
 
     def __init__(
         self,
@@ -42,29 +54,40 @@ class Intake:
         rules: Callable[[IncomingMessage], Rules],
         characters: int,
         accept: Callable[[NewMessage], Awaitable[int | None]],
+        revised: Callable[[int], None],
+        retracted: Callable[[Collection[int]], None],
     ) -> None:
-        """`characters` is the longest message taken; `accept` stores it, as `Store.accept`, and sees to its answer."""
+        """`characters` is the longest message taken; `accept` stores it, as `Store.accept`, and sees to its answer.
+
+        `revised` is told the conversation of an edit whose turn is carried out anew, `retracted` those of deleted messages.
+        """
         self._store = store
         self._rules = rules
         self._characters = characters
         self._accept = accept
+        self._revised = revised
+        self._retracted = retracted
 
     async def take(self, message: IncomingMessage) -> Outcome:
-        """Take a message in. When this returns, it is stored for good or will never be; only then is it acknowledged.
-
-        Raises:
-            StoreUnavailable: nothing was taken. The platform must not be told that it was: it delivers again.
-        """
+        """Take a message in; a reply to one of our messages goes to that one's conversation, whoever replies."""
         rules = self._rules(message)
-        key = key_of(message, rules)
-        thread = message.place is Place.THREAD and not message.addressed
-        taking_part = thread and await self._store.find(key) is not None
-        if not concerns_us(message, rules, taking_part=taking_part):
-            return Outcome(verdict=Verdict.IGNORED)
-        if not message.text.strip():
-            return Outcome(verdict=Verdict.REFUSED, notice=words.EMPTY_MESSAGE)
-        if len(message.text) > self._characters:
-            return Outcome(verdict=Verdict.REFUSED, notice=words.too_long(len(message.text), self._characters))
+        # Most of what is said in a server is none of our business; that costs no round trip.
+        if not concerns_us(message, rules, taking_part=True):
+            return IGNORED
+        answered = await self._answered(message)
+        if answered is None:
+            key = key_of(message.place, message.address, message.author_id, rules, message_id=message.message_id)
+            address, quotes = address_of(message, rules), message.quotes
+        else:
+            # What was replied to stands in that conversation already. The answer goes where the reply was said.
+            key, address, quotes = answered.key, message.address, message.quotes[1:]
+        if not concerns_us(message, rules, taking_part=False) and await self._store.find(key) is None:
+            return IGNORED
+        if message.from_bot and await self._bots_have_had_their_turns(key):
+            return IGNORED
+        text = compose(message.text, quotes, files=bool(message.files))
+        if notice := self._objection(message, text):
+            return Outcome(verdict=Verdict.REFUSED, notice=notice)
         try:
             conversation_id = await self._accept(
                 NewMessage(
@@ -74,9 +97,11 @@ class Intake:
                     position=message.position,
                     author_id=message.author_id,
                     author_name=message.author_name,
-                    text=message.text,
-                    address=message.address.encode(),
+                    text=text,
+                    address=address.encode(),
                     at=message.sent_at,
+                    from_bot=message.from_bot,
+                    attachments=attachments_of(message.files),
                 )
             )
         except UnstorableText:
@@ -84,5 +109,80 @@ class Intake:
         if conversation_id is None:
             log.info("intake.known", platform=key.platform)
             return Outcome(verdict=Verdict.KNOWN)
-        log.info("intake.accepted", platform=key.platform, conversation=conversation_id, characters=len(message.text))
+        log.info("intake.accepted", platform=key.platform, conversation=conversation_id, characters=len(text))
         return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id)
+
+    async def edited(self, message: IncomingMessage) -> Outcome:
+        """Take in the new text of a message; one that was not taken before, and speaks to the bot now, is taken as new.
+
+        An edit to nothing, and a bot's edit of a message that was taken, are ignored: bots that write their answers bit by
+        bit would make us begin ours again each time, and two of them would never end.
+        """
+        name = _name(message, message.message_id)
+        own = await self._store.locate(name)
+        if own is None:
+            return await self.take(message) if message.addressed or message.place is Place.DIRECT else IGNORED
+        quotes = message.quotes
+        if message.answers:
+            answered = await self._store.locate(_name(message, message.answers))
+            # As when it was taken: then the reply went to that conversation, and its quote was left out.
+            if answered is not None and answered.conversation.id == own.conversation.id:
+                quotes = quotes[1:]
+        text = compose(message.text, quotes, files=bool(message.files))
+        if message.from_bot or not text:
+            return IGNORED
+        if notice := self._objection(message, text):
+            return Outcome(verdict=Verdict.REFUSED, notice=notice)
+        try:
+            revised = await self._store.revise(name, text)
+        except UnstorableText:
+            return Outcome(verdict=Verdict.REFUSED, notice=words.UNSTORABLE)
+        if revised is None:
+            return IGNORED
+        if revised.redo is Redo.SAME:
+            return Outcome(verdict=Verdict.KNOWN, conversation_id=revised.conversation_id)
+        log.info("intake.revised", platform=name.platform, conversation=revised.conversation_id, redo=revised.redo.name)
+        if revised.redo is Redo.AGAIN:
+            self._revised(revised.conversation_id)
+        return Outcome(verdict=Verdict.REVISED, conversation_id=revised.conversation_id)
+
+    async def deleted(self, names: Collection[MessageName]) -> None:
+        """Erase messages that were deleted on their platform, and take back the answers that came of them alone."""
+        conversations = await self._store.retract(names)
+        if conversations:
+            log.info("intake.retracted", messages=len(names), conversations=list(conversations))
+            self._retracted(conversations)
+
+    async def gone(self, platform: str, workspace: str, channel: str = "", thread: str = "", *, at: datetime) -> None:
+        """Close the conversations of a workspace, a channel or a thread that is not there any more; may be repeated."""
+        closed = await self._store.close(platform, workspace, channel, thread, at=at)
+        await self._store.unmark(platform, workspace, channel, thread)
+        log.info(
+            "intake.gone", platform=platform, workspace=workspace, channel=channel, thread=thread, conversations=len(closed)
+        )
+
+    async def _answered(self, message: IncomingMessage) -> Conversation | None:
+        """Return the conversation of the message that this one replies to, if people still talk in it."""
+        if not message.answers:
+            return None
+        located = await self._store.locate(_name(message, message.answers))
+        if located is None or located.conversation.ended_at or located.conversation.expired_at:
+            return None
+        return located.conversation
+
+    async def _bots_have_had_their_turns(self, key: ConversationKey) -> bool:
+        conversation = await self._store.find(key)
+        return conversation is not None and bots_have_had_their_turns(await self._store.recent(conversation.id, BOT_WINDOW))
+
+    def _objection(self, message: IncomingMessage, text: str) -> str:
+        """Say why a message is not taken; "" when it is. Its length is what its author wrote, not what they quote."""
+        if not text:
+            return words.EMPTY_MESSAGE
+        if len(message.text) > self._characters:
+            return words.too_long(len(message.text), self._characters)
+        return ""
+
+
+def _name(message: IncomingMessage, message_id: str) -> MessageName:
+    where = message.address
+    return MessageName(platform=where.platform, workspace=where.workspace, channel=where.channel, id=message_id)

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from bot.chat.protocol import Budget
 from bot.clock import Clock
 
 
@@ -93,10 +94,10 @@ class Pacers:
     def __len__(self) -> int:
         return len(self._pacers)
 
-    def of(self, budget: str, pace: timedelta) -> Pacer:
+    def of(self, budget: Budget) -> Pacer:
         """Return the budget's pacer. Ask anew for each write: one that is idle is dropped from here."""
-        pacer = self._pacers.pop(budget, None)
+        pacer = self._pacers.pop(budget.name, None)
         while self._pacers and next(iter(self._pacers.values())).idle:
             del self._pacers[next(iter(self._pacers))]
-        self._pacers[budget] = pacer or Pacer(self._clock, pace)  # last in the dict: the latest used
-        return self._pacers[budget]
+        self._pacers[budget.name] = pacer or Pacer(self._clock, budget.pace)  # last in the dict: the latest used
+        return self._pacers[budget.name]

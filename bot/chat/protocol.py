@@ -5,6 +5,8 @@ DeliveryError                 every failure to show something to people
 ├── MessageGone               the message is not there any more; the place is
 ├── DeliveryDelayed           try again, not before `retry_after`
 └── OutcomeUnknown            the call may or may not have taken effect; look (`Surface.find`) before posting again
+
+FileUnreadable                a file that people sent can't be had; the message says why, for people
 """
 
 import json
@@ -26,13 +28,17 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a reply goes. It is stored with the turn, so that another process can deliver it (DESIGN §2)."""
+    """Where a reply goes. It is stored with the turn, so that another process can deliver it (DESIGN §2).
+
+    `notify`: who wrote the message that is replied to is told of the reply; they need not be the ones who asked.
+    """
 
     platform: str
     workspace: str
     channel: str
     thread: str = ""
     reply_to: str = ""
+    notify: bool = True
 
     def encode(self) -> str:
         """Write the address as the text that is stored with a turn."""
@@ -42,6 +48,24 @@ class Address:
     def decode(cls, stored: str) -> "Address":
         """Read what `encode` wrote."""
         return cls(**json.loads(stored))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """Another message that a message shows: one that it replies to, or a forwarded one, whose author may be unknown ("")."""
+
+    author_name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOffer:
+    """A file that came with a message: not read yet. `size` is in bytes, as the platform says."""
+
+    name: str
+    media_type: str
+    size: int
+    url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +88,32 @@ class IncomingMessage:
     addressed: bool
     """The message speaks to the bot: a mention, a reply to it, a command."""
     from_bot: bool = False
+    answers: str = ""
+    """The message of ours that it replies to, by its platform id: the reply belongs to that message's conversation.
+
+    That message is then the first of `quotes` too, for when its conversation is not kept any more.
+    """
+    quotes: tuple[Quote, ...] = ()
+    files: tuple[FileOffer, ...] = ()
+
+
+class Control(StrEnum):
+    """What a button under an answer does."""
+
+    STOP = "stop"
+    RETRY = "retry"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """The buttons under one message, and the turn that they act on."""
+
+    turn_id: int = 0
+    offered: tuple[Control, ...] = ()
+
+
+NO_CONTROLS = Controls()
 
 
 class Measure(Enum):
@@ -87,13 +137,31 @@ class Measure(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a surface bears. `part` is the longest text of one message, in `measure`; beyond `parts` messages a reply
-    becomes a file; `pace` is the time between two writes on one budget; `status` is how long a sign of work lasts."""
+    becomes a file; `pace` is the usual time between two writes on one budget; `status` is how long a sign of work lasts;
+    without `buttons`, controls are not shown and cost no write."""
 
     part: int
     parts: int = 10
     measure: Measure = Measure.UTF16
     pace: timedelta = timedelta(seconds=1.2)
     status: timedelta = timedelta(seconds=8)
+    buttons: bool = False
+
+
+class Write(Enum):
+    """What a write does; some platforms count each kind by itself."""
+
+    POST = "post"
+    EDIT = "edit"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a platform lets us write: one write per `pace`, shared by all that draw on the same name."""
+
+    name: str
+    pace: timedelta
 
 
 class Surface(Protocol):
@@ -104,14 +172,16 @@ class Surface(Protocol):
 
     limits: Limits
 
-    def budget(self, address: Address) -> str:
-        """Name the rate budget that writes to `address` draw on: one channel's, or one workspace's."""
+    def budget(self, address: Address, write: Write) -> Budget:
+        """Return the budget that such a write to `address` draws on: one channel's, or one workspace's."""
 
     async def working(self, address: Address) -> None:
         """Show that an answer is on its way (typing, a status, a spinner); it lasts `limits.status` or until a post."""
 
-    async def post(self, address: Address, text: str, *, nonce: str) -> str:
-        """Post `text` as a new message and return its platform id.
+    async def post(
+        self, address: Address, text: str, *, nonce: str, first: bool = True, controls: Controls = NO_CONTROLS
+    ) -> str:
+        """Post `text` as a new message and return its platform id. Only the `first` message of a reply notifies its asker.
 
         A platform that knows nonces returns the message that an earlier call with the same nonce made.
 
@@ -119,11 +189,13 @@ class Surface(Protocol):
             OutcomeUnknown: the message may be there.
         """
 
-    async def post_file(self, address: Address, name: str, text: str, *, nonce: str) -> str:
+    async def post_file(
+        self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
+    ) -> str:
         """Post `text` as a file called `name` and return the message's platform id."""
 
-    async def edit(self, address: Address, message_id: str, text: str) -> None:
-        """Replace the text of a message; repeating it changes nothing.
+    async def edit(self, address: Address, message_id: str, text: str, *, controls: Controls = NO_CONTROLS) -> None:
+        """Replace the text and the buttons of a message; repeating it changes nothing.
 
         Raises:
             MessageGone: it was removed.
@@ -132,16 +204,27 @@ class Surface(Protocol):
     async def delete(self, address: Address, message_id: str) -> None:
         """Remove a message of ours; one that is gone already is no error."""
 
-    async def find(self, address: Address, *, nonce: str) -> str | None:
-        """Look for the message that was posted with `nonce`; None when it is surely not there."""
+    async def find(self, address: Address, *, nonce: str, text: str) -> str | None:
+        """Look for the message that was posted with `nonce`; None when it is surely not there.
+
+        `text` is what it would show now, for a platform that does not tell the nonces of older messages.
+        """
+
+    async def read_file(self, address: Address, message_id: str, file: FileOffer, *, limit: int) -> bytes:
+        """Read a file that came with the message `message_id`, at most its first `limit` bytes.
+
+        Raises:
+            FileUnreadable.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandCall:
-    """A command as somebody typed it: `name` from the table, the rest of the line as `argument`."""
+    """A command as somebody typed it: `name` from the table, the rest of the line as `argument`; `place` is where."""
 
     name: str
     argument: str
+    place: Place
     key: ConversationKey
     address: Address
     author_id: str
@@ -151,10 +234,25 @@ class CommandCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReply:
-    """What the caller is told; `private` replies are for the caller's eyes only."""
+    """What the caller is told; `private` replies are for the caller's eyes only, `columns` want letters of one width."""
 
     text: str
     private: bool = True
+    columns: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlCall:
+    """A button as somebody pressed it. `message_id` is a name for the press, `position` its place in the channel's order."""
+
+    control: Control
+    turn_id: int
+    address: Address
+    message_id: str
+    position: int | None
+    author_id: str
+    author_name: str
+    at: datetime
 
 
 class DeliveryError(Exception):
@@ -179,3 +277,7 @@ class DeliveryDelayed(DeliveryError):
 
 class OutcomeUnknown(DeliveryError):
     """The answer to a write was lost: it may have taken effect."""
+
+
+class FileUnreadable(Exception):
+    """A file can't be had; the message says why in a few words for people, such as "it is no longer there"."""

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,11 +19,13 @@ from bot.chat.delivery import Reply
 from bot.chat.generation import Generation, Outcome
 from bot.chat.history import build_prompt
 from bot.chat.pacing import Pacers
-from bot.chat.protocol import Address, DeliveryError, Surface
+from bot.chat.prompt_files import remarks
+from bot.chat.protocol import Address, Control, Controls, DeliveryError, Surface
+from bot.chat.reading import Reading
 from bot.chat.words import TurnError, final_state, shown
-from bot.clock import Clock
+from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient, PromptMessage
-from store import Absorbed, Claim, LeaseLost, Message, Store, StoreError, Turn, TurnState
+from store import Absorbed, Claim, Ending, LeaseLost, Message, Store, StoreError, Turn, TurnState
 
 LEASE = timedelta(seconds=30)
 RENEWAL = timedelta(seconds=10)
@@ -40,7 +43,8 @@ log = structlog.get_logger(__name__)
 class TurnSettings:
     """What the operator chose: the persona, how much history a prompt holds, how many turns run at once.
 
-    `steady_window`: prompts begin at the same message for several turns (`bot.chat.history`).
+    `steady_window`: prompts begin at the same message for several turns (`bot.chat.history`). `sees_images`: the model
+    can be shown pictures.
     """
 
     system_prompt: str
@@ -48,6 +52,11 @@ class TurnSettings:
     history_tokens: int
     concurrent: int
     steady_window: bool = False
+    sees_images: bool = False
+
+
+class _Revised(Exception):
+    """The question was edited: the turn is let go of, and begun anew by whoever claims it next."""
 
 
 class TurnRun:
@@ -72,8 +81,23 @@ class TurnRun:
         self._began = since
         self._held_until = since + LEASE
         self._reply: Reply | None = None
+        self._address = Address.decode(claim.turn.address)
+        self._revised = False
+        self._doubt = asyncio.Event()
+        # What the model read last, for the remarks on files under its answer.
+        self._read, self._tokens = claim.window, settings.history_tokens
+        self._reading = Reading(
+            surface,
+            clock,
+            turn_id=claim.turn.id,
+            sees_images=settings.sees_images,
+            keep=lambda message_id, number, data, problem: store.keep_attachment(
+                claim.hold, message_id, number, data, problem=problem
+            ),
+        )
         self._generation = Generation(
             model,
+            prepare=self._prepare,
             prompt=self._prompt,
             tokens=settings.history_tokens,
             absorb=self._absorb,
@@ -86,6 +110,10 @@ class TurnRun:
 
     def stop(self) -> None:
         self._generation.stop()
+
+    def doubt(self) -> None:
+        """Ask the store at once whether the turn goes on: what it answers may have been edited or deleted."""
+        self._doubt.set()
 
     def guard(self) -> None:
         """Raise `LeaseLost` when the lease is over by our own stopwatch: a paused process must not post late."""
@@ -111,7 +139,10 @@ class TurnRun:
                 await self._failed(failure)
 
     async def _failed(self, failure: BaseException) -> None:
-        if isinstance(failure, LeaseLost):
+        if isinstance(failure, _Revised):
+            log.info("turn.revised")
+            await self._hand_back()
+        elif isinstance(failure, LeaseLost):
             log.warning("turn.lost", reason=str(failure))
         elif isinstance(failure, StoreError):
             # A full disk is not the message's fault: the attempt is not counted, and the store gets a moment.
@@ -130,7 +161,10 @@ class TurnRun:
 
     async def _keep_lease(self) -> None:
         while True:
-            await self._clock.sleep(RENEWAL)
+            with suppress(TimeoutError):
+                async with time_limit(self._clock, RENEWAL):
+                    await self._doubt.wait()
+            self._doubt.clear()
             since = self._clock.monotonic()
             try:
                 renewal = await self._store.renew(self.claim.hold, lease=LEASE)
@@ -141,6 +175,7 @@ class TurnRun:
                 log.warning("turn.not_renewed", reason=str(exc))
                 continue
             self._held_until = since + LEASE
+            self._revised = renewal.revised
             if renewal.stop:
                 self.stop()
             if renewal.waiting:
@@ -151,7 +186,7 @@ class TurnRun:
         turn = claim.turn
         async with Reply(
             self._surface,
-            Address.decode(turn.address),
+            self._address,
             nonce=lambda number: nonce(turn, number),
             parts=claim.parts,
             reconcile=claim.recovered,
@@ -159,13 +194,18 @@ class TurnRun:
             clock=self._clock,
             record=lambda number, platform_id: self._store.record_part(claim.hold, number, platform_id),
             guard=self.guard,
+            controls=Controls(turn_id=turn.id, offered=(Control.STOP,)),
         ) as self._reply:
             try:
                 outcome = await self._outcome()
                 if outcome is None:
                     state = TurnState.PARKED
+                elif outcome.error == TurnError.RETRACTED:
+                    state = await self._take_back(self._reply)
                 else:
-                    await self._reply.complete(shown(outcome.answer, outcome.error))
+                    await self._reply.complete(
+                        shown(outcome.answer, outcome.error, self._remarks()), self._afterwards(outcome)
+                    )
                     state = final_state(outcome.answer, outcome.error)
             except DeliveryError as exc:
                 log.warning("turn.undeliverable", reason=str(exc), kind=type(exc).__name__)
@@ -184,30 +224,56 @@ class TurnRun:
         claim = self.claim
         if claim.turn.attempts > 2 * ATTEMPTS:
             return None  # even saying that it is set aside failed each time
+        if claim.turn.error == TurnError.RETRACTED:
+            return Outcome(error=TurnError.RETRACTED)
         if claim.turn.state is TurnState.DELIVERING:
             return Outcome(answer=claim.answer, error=claim.turn.error)
         if claim.turn.attempts > ATTEMPTS:
             outcome = Outcome(error=TurnError.PARKED)
         else:
             outcome = await self._generation.run(claim.window)
-        await self._store.finish(claim.hold, outcome.answer, error=outcome.error)
-        return outcome
+            if self._revised:
+                raise _Revised
+        kept = await self._store.finish(claim.hold, outcome.answer, error=outcome.error)
+        return outcome if kept else Outcome(error=TurnError.RETRACTED)
+
+    async def _take_back(self, reply: Reply) -> TurnState:
+        """Delete what is shown of the answer to messages that are deleted. Where that fails there is nobody to tell."""
+        try:
+            await reply.complete(shown(None, TurnError.RETRACTED))
+            log.info("turn.retracted")
+        except DeliveryError as exc:
+            log.warning("turn.not_taken_back", reason=str(exc), kind=type(exc).__name__)
+        return final_state(None, TurnError.RETRACTED)
+
+    def _afterwards(self, outcome: Outcome) -> Controls:
+        cut = outcome.answer is not None and outcome.answer.ending is Ending.LENGTH
+        return Controls(turn_id=self.claim.turn.id, offered=(Control.RETRY, Control.CONTINUE) if cut else (Control.RETRY,))
+
+    def _remarks(self) -> list[str]:
+        return remarks(self._read, turn_id=self.claim.turn.id, tokens=self._tokens, sees_images=self._settings.sees_images)
+
+    async def _prepare(self, window: tuple[Message, ...]) -> tuple[Message, ...]:
+        return await self._reading.read(self._address, window)
 
     def _prompt(self, window: Sequence[Message], tokens: int) -> list[PromptMessage]:
+        self._read, self._tokens = tuple(window), tokens
         return build_prompt(
             self._settings.system_prompt,
             window,
             tokens=tokens,
             steady=self._settings.steady_window,
             complete=len(window) < self._settings.history_messages,
+            sees_images=self._settings.sees_images,
         )
 
     async def _absorb(self) -> Absorbed | None:
         return await self._store.absorb(self.claim.hold, window=self._settings.history_messages)
 
     def _readdress(self, address: str) -> None:
+        self._address = Address.decode(address)
         if self._reply is not None:
-            self._reply.readdress(Address.decode(address))
+            self._reply.readdress(self._address)
 
     def _show(self, text: str) -> None:
         if self._reply is not None:

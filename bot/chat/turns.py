@@ -5,7 +5,7 @@ Turns of different conversations run in parallel, one conversation's never. How 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -115,6 +115,26 @@ class Turns:
         if again:
             self._woken.set()
         return again
+
+    def revised(self, conversation_id: int) -> None:
+        """Say that a question was edited which is to be answered anew (`Redo.AGAIN`): at once, in the same messages.
+
+        Not saying so costs `RENEWAL`, as it does for a turn that runs elsewhere.
+        """
+        self._look_again(conversation_id)
+
+    def retracted(self, conversation_ids: Collection[int]) -> None:
+        """Say that messages of these conversations were deleted: an answer that came of them alone is taken back.
+
+        Not saying so costs `RENEWAL`, as it does for a turn that runs elsewhere.
+        """
+        for conversation_id in conversation_ids:
+            self._look_again(conversation_id)
+
+    def _look_again(self, conversation_id: int) -> None:
+        self._woken.set()
+        if run := self._runs.get(conversation_id):
+            run.doubt()
 
     async def quiet(self, conversation_id: int) -> None:
         """Wait until nothing is queued or under way in a conversation.

@@ -4,6 +4,7 @@ Errors reach people only through here. A turn's error is stored as a code, and t
 restart in between changes nothing.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from bot.llm.protocol import (
@@ -16,7 +17,7 @@ from bot.llm.protocol import (
     PromptTooLong,
     StreamBroken,
 )
-from store import Answer, Ending, TurnState
+from store import RETRACTED, Answer, Ending, TurnState
 
 
 class TurnError(StrEnum):
@@ -31,10 +32,21 @@ class TurnError(StrEnum):
     TOO_LONG = "prompt_too_long"
     REFUSED = "refused"
     BROKEN = "model_broken"
+    RETRACTED = RETRACTED
 
 
 EMPTY_MESSAGE = "Write me something and I will answer; `help` lists what else I can do."
+FORBIDDEN_BY_RULES = (
+    "The rules of this server (AutoMod) do not let my answer through; please ask in another way, or tell a moderator."
+)
+THINKING = "is thinking…"
+THINKING_LONG = "Still working on the answer…"
 STORE_FAILED = "The store can't do that right now; please try again in a minute."
+INSTALL_CANCELLED = "Nothing was installed, as you chose."
+INSTALL_FAILED = "The installation could not be finished; please begin again."
+INSTALL_AGAIN = "Begin again"
+INSTALL_LATER = "The app can't be installed right now; please begin again at /slack/install in a minute."
+OPEN_SLACK = "Open Slack"
 
 _ERRORS = {
     TurnError.STOPPED: "Stopped.",
@@ -46,6 +58,7 @@ _ERRORS = {
     TurnError.TOO_LONG: "This is more than the model can read at once; please send a shorter message, or start with `new`.",
     TurnError.REFUSED: "The model does not answer this; please ask in another way.",
     TurnError.BROKEN: "The model's answer broke off before it began; your question is kept, `retry` asks it again.",
+    TurnError.RETRACTED: "",
 }
 
 _MARKS = {
@@ -75,10 +88,13 @@ def error_of(failure: LLMError) -> TurnError:
     return TurnError.UNAVAILABLE
 
 
-def shown(answer: Answer | None, error: str) -> str:
-    """Return the text that people see for a turn's outcome: the answer with the mark of its ending, or a sentence."""
+def shown(answer: Answer | None, error: str, remarks: Sequence[str] = ()) -> str:
+    """Return the text that people see for a turn's outcome: the answer with the mark of its ending, or a sentence.
+
+    `remarks` are about the files that came with the question.
+    """
     if answer is not None:
-        return answer.text + _MARKS[answer.ending]
+        return answer.text + _MARKS[answer.ending] + _noted(remarks)
     return _ERRORS[TurnError(error)]
 
 
@@ -93,7 +109,7 @@ def final_state(answer: Answer | None, error: str) -> TurnState:
             case Ending.COMPLETE | Ending.LENGTH | Ending.REFUSED:
                 return TurnState.DONE
     match TurnError(error):
-        case TurnError.STOPPED:
+        case TurnError.STOPPED | TurnError.RETRACTED:
             return TurnState.CANCELLED
         case TurnError.PARKED:
             return TurnState.PARKED
@@ -106,3 +122,124 @@ def too_long(length: int, limit: int) -> str:
 
 
 UNSTORABLE = "Your message holds a character that is no valid text (a NUL or half of a pair); please send it without."
+
+COMMAND_FAILED = "That went wrong on my side; please try again, and tell the operator if it happens again."
+COMMAND_CHANGED = "This command has changed; please restart Discord to see it as it is now, then try again."
+ASK_ABOUT = "What do you make of this message?"
+ASK_TAKEN = "I will answer below."
+ASK_IGNORED = "I am switched off in this channel; please ask me in another one, or in a direct message."
+ASK_NO_ROOM = "I may not write here; please ask a moderator to allow it, or ask me in a direct message."
+SUMMARISE = "Summarise this thread: what it is about, what was decided, and what is still open."
+SUMMARISE_TAKEN = "I will answer in the thread."
+SUMMARISE_ALONE = (
+    "I am not in this channel, so I can read this one message only; I will answer in our direct messages. "
+    "Invite me to the channel for the whole thread."
+)
+SUMMARISE_LATER = "Slack does not let me read the thread right now; please try again in a minute."
+SUMMARISE_NO_DIRECT = "I am not in this channel and can't write to you directly; please invite me to the channel."
+FEEDBACK_KEPT = "Thank you, I have noted that."
+NOTHING_TO_READ = "That message has no text and no file that I could read; please choose another one."
+
+NO_CHANNEL_SETTINGS = "Only channels have settings, and this is none; please ask again in one of them."
+REPLY_CUT = "There is more than can be shown here; please ask for less."
+ANSWER_UNKNOWN = "This answer is not kept any more."
+NOT_YOURS = "This answer belongs to somebody else; ask me something and you get buttons of your own."
+NOTHING_TO_STOP = "This answer is finished already, so there is nothing to stop."
+STILL_ON_ITS_WAY = "The answer is still on its way; please wait until it is finished, or stop it first."
+NOT_CUT = "This answer is not cut, so there is nothing to continue; just write what you want to know."
+NOT_THE_NEWEST = "The conversation has moved on since; only its newest answer can be asked again or continued."
+
+
+# What Slack shows beside the conversations.
+HOME_TITLE = "Your conversations"
+HOME_INTRO = (
+    "Write to me under *Messages*, or mention me in a channel that I am in. "
+    "`/chat help` lists what else I can do; in threads the same words begin with a `!`, such as `!new`."
+)
+HOME_EMPTY = "There are none yet: what you say to me is listed here, and can be erased here."
+HOME_MORE = "There are more; these are the newest."
+HOME_FORGET = "Forget"
+HOME_FORGET_TITLE = "Forget this conversation?"
+HOME_FORGET_TEXT = "All its messages are erased for good, those of others in it too. What stands in Slack stays there."
+HOME_FORGET_YES = "Forget it"
+HOME_FORGET_NO = "Keep it"
+PROMPTS_TITLE = "What can I do for you?"
+PROMPTS = {
+    "Explain something": "Explain to me in simple words: ",
+    "Improve a text": "Improve this text and tell me what you changed: ",
+    "Find ideas": "Give me ten ideas for ",
+    "Plan a task": "Help me to plan this task step by step: ",
+}
+"""Questions that are proposed to whoever opens the agent view, by their titles; Slack shows four."""
+
+
+def summarised_in_part(read: int, count: int) -> str:
+    """Have a summary begin with what it leaves out."""
+    return f"Say first that you read only {read:,} of its {count:,} messages."
+
+
+def option_missing(name: str) -> str:
+    """Ask for an option that was left out."""
+    return f"Please say `{name}` as well."
+
+
+def option_of_one_word(name: str) -> str:
+    """Refuse a value that would run into the next one."""
+    return f"`{name}` must be one word; please leave the blanks out."
+
+
+def not_a_number(name: str, least: int | None, most: int | None) -> str:
+    """Refuse what is no whole number within its bounds."""
+    if least is not None and most is not None:
+        return f"`{name}` must be a whole number from {least} to {most}; please choose one."
+    bounds = f" of at least {least}" if least is not None else f" of at most {most}" if most is not None else ""
+    return f"`{name}` must be a whole number{bounds}; please choose one."
+
+
+def not_a_choice(name: str, choices: tuple[str, ...]) -> str:
+    """Refuse what is none of the choices."""
+    return f"`{name}` must be one of {', '.join(choices)}; please choose one."
+
+
+# Why a file can't be read: the end of a sentence, kept with the file.
+NO_TEXT_NO_PICTURE = "it is neither text nor a picture"
+NO_TEXT = "it is no text"
+NO_PICTURE = "it is no PNG, JPEG, GIF or WebP picture"
+PICTURE_TOO_LARGE = "it is larger than 5 MiB"
+TOO_MANY_FILES = "I read only the first 10 files of a message"
+TOO_MANY_PICTURES = "I look only at the newest 4 pictures"
+READ_IN_PART = "only a part of it came"
+READ_TOO_SLOWLY = "it took too long to read"
+OUT_OF_REACH = "it can't be had right now"
+NOT_READ = "it was not read"
+BLIND = "this model reads only text"
+
+REMARKS = 4
+"""Remarks that are written out under an answer: more would bury it."""
+
+
+def trimmed(name: str, extent: str) -> str:
+    """Remark that a file was read in part; `extent` is such as "the first 12,000 of 80,000 characters"."""
+    return f"I read only {extent} of {name}"
+
+
+def unreadable(name: str, reason: str) -> str:
+    """Remark that a file was not read."""
+    return f"I can't read {name}: {reason}"
+
+
+def unseen(name: str, reason: str) -> str:
+    """Remark that a picture was not seen."""
+    return f"I can't see {name}: {reason}"
+
+
+def _noted(remarks: Sequence[str]) -> str:
+    if not remarks:
+        return ""
+    more = [f"and {len(remarks) - REMARKS} more"] if len(remarks) > REMARKS else []
+    return f"\n\n*({'; '.join([*remarks[:REMARKS], *more])})*"
+
+
+def app_installed(name: str) -> str:
+    """Say that the app is in a workspace now, and how to begin."""
+    return f"Parley is in {name} now: write to it in a direct message, or mention it in a channel."

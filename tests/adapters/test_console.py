@@ -21,6 +21,7 @@ class TestConsole(SurfaceLaws):
     edits_in_place = False
     deletes = False
     has_files = False
+    takes_files = False
 
     @pytest.fixture
     def address(self):

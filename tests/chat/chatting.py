@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Rules
-from bot.chat.protocol import Address, IncomingMessage, Place
+from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
 from bot.chat.run import TurnSettings
 from bot.chat.turns import Turns
 from bot.llm.scripted import ScriptedModel
@@ -51,7 +52,10 @@ class Chat:
     task: asyncio.Task[None] | None = None
     order: list[int] = field(default_factory=list)
 
-    async def say(
+    async def say(self, text: str, **parts: Any) -> Outcome:
+        return await self.intake.take(self.message(text, **parts))
+
+    def message(
         self,
         text: str,
         *,
@@ -63,23 +67,28 @@ class Chat:
         thread: str = "",
         addressed: bool = True,
         from_bot: bool = False,
-    ) -> Outcome:
+        answers: str = "",
+        quotes: tuple[Quote, ...] = (),
+        files: tuple[FileOffer, ...] = (),
+    ) -> IncomingMessage:
+        """Write a message; its number, which is its position and names it, is the next one unless it is given."""
         self.count += 1
         number = position if position is not None else self.count
-        return await self.intake.take(
-            IncomingMessage(
-                place=place,
-                address=Address(platform=PLATFORM, workspace="w", channel=channel, thread=thread, reply_to=f"m{number}"),
-                event_id=event or f"e{number}",
-                message_id=f"m{number}",
-                position=number,
-                author_id=user,
-                author_name=user.title(),
-                text=text,
-                sent_at=START,
-                addressed=addressed,
-                from_bot=from_bot,
-            )
+        return IncomingMessage(
+            place=place,
+            address=Address(platform=PLATFORM, workspace="w", channel=channel, thread=thread, reply_to=f"m{number}"),
+            event_id=event or f"e{number}",
+            message_id=f"m{number}",
+            position=number,
+            author_id=user,
+            author_name=user.title(),
+            text=text,
+            sent_at=START,
+            addressed=addressed,
+            from_bot=from_bot,
+            answers=answers,
+            quotes=quotes,
+            files=files,
         )
 
     def key(self, *, user: str = "ada", channel: str = "kitchen") -> ConversationKey:
@@ -125,7 +134,14 @@ async def chatting(
     model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
     surface = surface or FakeSurface(clock=clock)
     turns = Turns(store, model, {PLATFORM: surface}, settings, clock)
-    intake = Intake(store, rules=lambda message: rules or Rules(), characters=characters, accept=turns.accept)
+    intake = Intake(
+        store,
+        rules=lambda message: rules or Rules(),
+        characters=characters,
+        accept=turns.accept,
+        revised=turns.revised,
+        retracted=turns.retracted,
+    )
     chat = Chat(store=store, model=model, surface=surface, clock=clock, turns=turns, intake=intake)
     if working:
         chat.task = asyncio.create_task(turns.run())

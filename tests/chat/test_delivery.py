@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, Reply, lay_out
 from bot.chat.pacing import Pacers
-from bot.chat.protocol import Address, DeliveryDelayed, Limits, Measure, OutcomeUnknown, Unreachable
+from bot.chat.protocol import Address, DeliveryDelayed, FileOffer, Limits, Measure, OutcomeUnknown, Unreachable, Write
 from bot.chat.splitting import join, split
 from store.protocol import LeaseLost
 from tests.contracts.surface_laws import SurfaceLaws
@@ -44,6 +44,13 @@ class TestFakeSurface(SurfaceLaws):
 
     async def see_files(self, surface, address):
         return [message.text for message in surface.shown(address) if message.file]
+
+    async def send_file(self, surface, address, data):
+        surface.files["cdn/notes.txt"] = data
+        return "1", FileOffer(name="notes.txt", media_type="text/plain", size=len(data), url="cdn/notes.txt")
+
+    def lost_file(self, surface):
+        return FileOffer(name="lost.txt", media_type="text/plain", size=4, url="cdn/lost.txt")
 
 
 class TestFakeSurfaceWithoutNonces(TestFakeSurface):
@@ -391,7 +398,7 @@ async def test_a_message_that_an_older_post_made_is_brought_to_the_newest_text()
     stage = Stage(nonces=True)
     stage.surface.script("post", Fault.ANSWER_LOST)
     find = stage.surface.find
-    stage.surface.find = lambda *args, **kwargs: find(HERE, nonce="not there yet")
+    stage.surface.find = lambda *args, **kwargs: find(HERE, nonce="not there yet", text="")
     await stage.reply_with("hel", "hello")
     assert stage.seen == ["hello"]
 
@@ -434,9 +441,18 @@ async def test_complete_does_not_wait_out_a_delay_longer_than_its_patience():
     assert stage.clock.monotonic() <= SECOND
 
 
+async def test_where_each_kind_of_write_is_counted_by_itself_a_post_does_not_wait_for_edits():
+    stage = Stage()
+    stage.surface.counts_apart = True
+    stage.pacers.of(stage.surface.budget(HERE, Write.EDIT)).penalize(timedelta(hours=1))
+    await stage.reply_with("hello")
+    assert stage.surface.texts(HERE) == ["hello"]
+    assert stage.clock.monotonic() <= SECOND
+
+
 async def test_complete_does_not_wait_for_ever_in_a_line_that_somebody_else_has_closed():
     stage = Stage()
-    stage.pacers.of(stage.surface.budget(HERE), LIMITS.pace).penalize(timedelta(hours=1))
+    stage.pacers.of(stage.surface.budget(HERE, Write.POST)).penalize(timedelta(hours=1))
     with pytest.raises(DeliveryDelayed):
         await stage.reply_with("hello")
     assert stage.clock.monotonic() <= PATIENCE + SECOND

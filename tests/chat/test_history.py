@@ -5,7 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.history import build_prompt, estimate_tokens
+from bot.chat.history import build_prompt
+from bot.chat.tokens import estimate_tokens
 from bot.llm.protocol import PromptMessage, PromptRole
 from store import Ending, Message, Role
 from tests.fakes.clock import START

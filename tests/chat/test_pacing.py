@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat.pacing import Pacer, Pacers
+from bot.chat.protocol import Budget
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -202,17 +203,17 @@ def test_whatever_happens_slots_are_apart_in_order_and_never_lost(script):
 async def test_one_budget_has_one_pacer_while_it_is_used():
     clock = FakeClock()
     pacers = Pacers(clock)
-    await pacers.of("a", PACE).acquire()
-    assert pacers.of("a", PACE) is pacers.of("a", PACE)
-    assert pacers.of("a", PACE) is not pacers.of("b", PACE)
-    assert not pacers.of("a", PACE).idle
+    await pacers.of(Budget(name="a", pace=PACE)).acquire()
+    assert pacers.of(Budget(name="a", pace=PACE)) is pacers.of(Budget(name="a", pace=PACE))
+    assert pacers.of(Budget(name="a", pace=PACE)) is not pacers.of(Budget(name="b", pace=PACE))
+    assert not pacers.of(Budget(name="a", pace=PACE)).idle
 
 
 async def test_idle_pacers_are_dropped():
     clock = FakeClock()
     pacers = Pacers(clock)
     for number in range(1000):
-        await pacers.of(f"channel {number}", PACE).acquire()
+        await pacers.of(Budget(name=f"channel {number}", pace=PACE)).acquire()
         await clock.advance(PACE / 10)
     assert len(pacers) <= 12
 
@@ -220,9 +221,9 @@ async def test_idle_pacers_are_dropped():
 async def test_a_pacer_with_a_penalty_or_a_waiter_is_kept():
     clock = FakeClock()
     pacers = Pacers(clock)
-    held = pacers.of("held", PACE)
+    held = pacers.of(Budget(name="held", pace=PACE))
     held.penalize(LONG)
     await clock.advance(2 * PACE)
     for number in range(10):
-        pacers.of(f"other {number}", PACE)
-    assert pacers.of("held", PACE) is held
+        pacers.of(Budget(name=f"other {number}", pace=PACE))
+    assert pacers.of(Budget(name="held", pace=PACE)) is held

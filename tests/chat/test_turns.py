@@ -321,11 +321,11 @@ async def test_a_store_that_fails_for_a_while_costs_no_attempt_and_no_message(mo
     async with chatting(*["Answer."] * 6) as chat:
         real, failures = chat.store.finish, []
 
-        async def finish(*args: object, **kwargs: object) -> None:
+        async def finish(*args: object, **kwargs: object) -> bool:
             if len(failures) < 5:
                 failures.append(1)
                 raise StoreUnavailable("the disk is full")
-            await real(*args, **kwargs)  # type: ignore[arg-type]
+            return await real(*args, **kwargs)  # type: ignore[arg-type]
 
         monkeypatch.setattr(chat.store, "finish", finish)
         await chat.say("Question")

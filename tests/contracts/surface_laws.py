@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from bot.chat.delivery import MessageGone
-from bot.chat.protocol import Address, DeliveryError, Surface
+from bot.chat.protocol import Address, Control, Controls, DeliveryError, FileOffer, FileUnreadable, Surface, Write
 
 TRICKY = 'é 👨‍👩‍👧‍👦 𝔘 *bold* `code` <b> & "quotes" \\ | line one\nline two'
+STOP = Controls(turn_id=7, offered=(Control.STOP,))
+AFTERWARDS = Controls(turn_id=7, offered=(Control.RETRY, Control.CONTINUE))
 
 
 class SurfaceLaws:
@@ -19,6 +21,8 @@ class SurfaceLaws:
     knows_nonces = True
     """`post` with a known nonce returns the known message (Discord); otherwise only `find` tells (Slack)."""
     has_files = True
+    takes_files = True
+    """People can send files there."""
     tricky = TRICKY
     """A text with everything that is awkward, as far as the platform shows it unchanged."""
 
@@ -32,6 +36,14 @@ class SurfaceLaws:
 
     async def see_files(self, surface: Surface, address: Address) -> list[str]:
         """Return the contents of the files that people see, oldest first."""
+        raise NotImplementedError
+
+    async def send_file(self, surface: Surface, address: Address, data: bytes) -> tuple[str, FileOffer]:
+        """Send a file as people do; return the id of its message and what the message says of it."""
+        raise NotImplementedError
+
+    def lost_file(self, surface: Surface) -> FileOffer:
+        """Return a file that the platform does not have."""
         raise NotImplementedError
 
     async def test_a_post_is_seen_and_has_an_id(self, surface, address):
@@ -71,24 +83,24 @@ class SurfaceLaws:
     async def test_find_returns_the_message_of_a_nonce(self, surface, address):
         ids = {nonce: await surface.post(address, "same text", nonce=nonce) for nonce in ("n1", "n2")}
         for nonce, message_id in ids.items():
-            assert await surface.find(address, nonce=nonce) == message_id
+            assert await surface.find(address, nonce=nonce, text="same text") == message_id
 
     async def test_find_returns_the_message_after_an_edit(self, surface, address):
         if not self.edits_in_place:
             pytest.skip("this platform can't edit")
         first = await surface.post(address, "one", nonce="n1")
         await surface.edit(address, first, "two")
-        assert await surface.find(address, nonce="n1") == first
+        assert await surface.find(address, nonce="n1", text="two") == first
 
     async def test_find_returns_none_for_what_was_not_posted(self, surface, address):
         await surface.post(address, "one", nonce="n1")
-        assert await surface.find(address, nonce="n2") is None
+        assert await surface.find(address, nonce="n2", text="two") is None
 
     async def test_find_returns_none_for_what_was_deleted(self, surface, address):
         if not self.edits_in_place:
             pytest.skip("this platform can't take back")
         await surface.delete(address, await surface.post(address, "one", nonce="n1"))
-        assert await surface.find(address, nonce="n1") is None
+        assert await surface.find(address, nonce="n1", text="one") is None
 
     async def test_a_delete_removes_one_message_and_may_be_repeated(self, surface, address):
         if not self.edits_in_place:
@@ -98,6 +110,21 @@ class SurfaceLaws:
         for _ in range(2):
             await surface.delete(address, first)
             assert await self.see(surface, address) == ["two"]
+
+    async def test_controls_may_be_given_and_change_nothing_of_the_text(self, surface, address):
+        first = await surface.post(address, "one", nonce="n1", controls=STOP)
+        await surface.post(address, self.tricky, nonce="n2", first=False, controls=AFTERWARDS)
+        assert await self.see(surface, address) == ["one", self.tricky]
+        if not self.edits_in_place:
+            return
+        for controls in (AFTERWARDS, AFTERWARDS, Controls()):
+            await surface.edit(address, first, "two", controls=controls)
+            assert await self.see(surface, address) == ["two", self.tricky]
+
+    async def test_find_returns_a_message_with_controls(self, surface, address):
+        first = await surface.post(address, "one", nonce="n1", controls=STOP)
+        await surface.post(address, "one", nonce="n2", first=False, controls=STOP)
+        assert await surface.find(address, nonce="n1", text="one and more") == first
 
     async def test_the_longest_text_is_shown_whole(self, surface, address):
         longest = "x" * (surface.limits.part - 1) + "y"
@@ -120,10 +147,24 @@ class SurfaceLaws:
         if not self.has_files:
             pytest.skip("this platform has no files")
         text = self.tricky + "\n" + "long " * surface.limits.part
-        message_id = await surface.post_file(address, "answer.md", text, nonce="n1")
+        message_id = await surface.post_file(address, "answer.md", text, nonce="n1", controls=AFTERWARDS)
         assert message_id
         assert await self.see_files(surface, address) == [text]
-        assert await surface.find(address, nonce="n1") == message_id
+        assert await surface.find(address, nonce="n1", text=text) == message_id
+
+    async def test_a_file_that_is_not_there_is_unreadable(self, surface, address):
+        if not self.takes_files:
+            pytest.skip("nobody can send files here")
+        with pytest.raises(FileUnreadable) as unreadable:
+            await surface.read_file(address, "1", self.lost_file(surface), limit=100)
+        assert str(unreadable.value)
+
+    async def test_a_file_is_read_up_to_the_limit(self, surface, address):
+        if not self.takes_files:
+            pytest.skip("nobody can send files here")
+        message_id, file = await self.send_file(surface, address, b"some bytes")
+        assert await surface.read_file(address, message_id, file, limit=100) == b"some bytes"
+        assert await surface.read_file(address, message_id, file, limit=4) == b"some"
 
     async def test_a_sign_of_work_is_no_message(self, surface, address):
         await surface.working(address)
@@ -135,6 +176,7 @@ class SurfaceLaws:
         await asyncio.gather(*(surface.post(address, f"text {number}", nonce=f"n{number}") for number in range(5)))
         assert sorted(await self.see(surface, address)) == [f"text {number}" for number in range(5)]
 
-    def test_a_budget_has_a_name_and_keeps_it(self, surface, address):
-        assert surface.budget(address)
-        assert surface.budget(address) == surface.budget(Address.decode(address.encode()))
+    @pytest.mark.parametrize("write", list(Write))
+    async def test_a_budget_has_a_name_and_keeps_it(self, surface, address, write):
+        assert surface.budget(address, write).name
+        assert surface.budget(address, write) == surface.budget(Address.decode(address.encode()), write)

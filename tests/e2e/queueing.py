@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bot.chat.policy import CONSOLE
-from bot.chat.protocol import Address, Limits, Measure
+from bot.chat.protocol import NO_CONTROLS, Address, Budget, Controls, FileOffer, FileUnreadable, Limits, Measure, Write
 from bot.chat.run import TurnSettings
 from bot.chat.turns import Turns
 from bot.clock import SystemClock
@@ -29,26 +29,33 @@ class Counter:
 
     limits = Limits(part=1 << 20, measure=Measure.CHARACTERS, pace=timedelta())
 
-    def budget(self, address: Address) -> str:
-        return address.channel
+    def budget(self, address: Address, write: Write) -> Budget:
+        return Budget(name=address.channel, pace=self.limits.pace)
 
     async def working(self, address: Address) -> None:
         """Nobody looks."""
 
-    async def post(self, address: Address, text: str, *, nonce: str) -> str:
+    async def post(
+        self, address: Address, text: str, *, nonce: str, first: bool = True, controls: Controls = NO_CONTROLS
+    ) -> str:
         return nonce
 
-    async def post_file(self, address: Address, name: str, text: str, *, nonce: str) -> str:
+    async def post_file(
+        self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
+    ) -> str:
         return nonce
 
-    async def edit(self, address: Address, message_id: str, text: str) -> None:
+    async def edit(self, address: Address, message_id: str, text: str, *, controls: Controls = NO_CONTROLS) -> None:
         """Nobody looks."""
 
     async def delete(self, address: Address, message_id: str) -> None:
         """Nobody looks."""
 
-    async def find(self, address: Address, *, nonce: str) -> str | None:
+    async def find(self, address: Address, *, nonce: str, text: str) -> str | None:
         return None
+
+    async def read_file(self, address: Address, message_id: str, file: FileOffer, *, limit: int) -> bytes:
+        raise FileUnreadable("nobody sends files here")
 
 
 def tell(**values: object) -> None:

@@ -1,8 +1,9 @@
-"""A clock that stands still until a test moves it."""
+"""Clocks for tests: one that stands still until a test moves it, and one that hurries."""
 
 import asyncio
 import heapq
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,3 +59,19 @@ class FakeClock:
     async def _settle() -> None:
         for _ in range(20):  # long enough for the chains of tasks that one waking sets off
             await asyncio.sleep(0)
+
+
+class QuickClock:
+    """A real clock on which time passes several times as fast, for tests with sockets: proportions stay as they are."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() * self.times)
+
+    async def sleep(self, delay: timedelta) -> None:
+        await asyncio.sleep(max(0.0, delay.total_seconds() / self.times))

@@ -14,7 +14,19 @@ from itertools import count
 from typing import TypeVar
 
 from bot.chat.delivery import MessageGone
-from bot.chat.protocol import Address, DeliveryDelayed, Limits, OutcomeUnknown, Unreachable
+from bot.chat.protocol import (
+    NO_CONTROLS,
+    Address,
+    Budget,
+    Controls,
+    DeliveryDelayed,
+    FileOffer,
+    FileUnreadable,
+    Limits,
+    OutcomeUnknown,
+    Unreachable,
+    Write,
+)
 from bot.clock import Clock
 
 _T = TypeVar("_T")
@@ -38,6 +50,8 @@ class Shown:
     nonce: str
     text: str
     file: str = ""
+    notifies: bool = True
+    controls: Controls = NO_CONTROLS
     history: list[str] = field(default_factory=list)
 
 
@@ -59,7 +73,13 @@ class FakeSurface:
         self.retry_after = timedelta(seconds=3)
         self.latency = timedelta()
         """How long a call takes: one half before it takes effect, the other after."""
+        self.counts_apart = False
+        """Each kind of write has a budget of its own."""
         self.calls: list[Call] = []
+        self.looked_for: list[str] = []
+        """The texts that `find` was given."""
+        self.files: dict[str, bytes] = {}
+        """What people's files hold, by where they can be read; others are not there any more."""
         self.before: Callable[[str], None] = lambda method: None
         """Called with the method's name as each call arrives."""
         self._clock = clock
@@ -86,30 +106,41 @@ class FakeSurface:
         """When calls of these methods arrived."""
         return [call.at for call in self.calls if call.method in methods]
 
-    def budget(self, address: Address) -> str:
-        return f"{address.platform}/{address.workspace}/{address.channel}"
+    def budget(self, address: Address, write: Write) -> Budget:
+        name = f"{address.platform}/{address.workspace}/{address.channel}"
+        return Budget(name=f"{name}/{write.value}" if self.counts_apart else name, pace=self.limits.pace)
 
     async def working(self, address: Address) -> None:
         await self._call("working", "", lambda: None)
 
-    async def post(self, address: Address, text: str, *, nonce: str) -> str:
+    async def post(
+        self, address: Address, text: str, *, nonce: str, first: bool = True, controls: Controls = NO_CONTROLS
+    ) -> str:
         self._check(text)
-        return await self._call("post", text, lambda: self._add(address, text, nonce, file=""))
+        message = Shown(id="", nonce=nonce, text=text, notifies=first, controls=controls)
+        return await self._call("post", text, lambda: self._add(address, message))
 
-    async def post_file(self, address: Address, name: str, text: str, *, nonce: str) -> str:
+    async def post_file(
+        self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
+    ) -> str:
         assert name, "a file needs a name"
-        return await self._call("post_file", name, lambda: self._add(address, text, nonce, file=name))
+        message = Shown(id="", nonce=nonce, text=text, file=name, notifies=False, controls=controls)
+        return await self._call("post_file", name, lambda: self._add(address, message))
 
-    async def edit(self, address: Address, message_id: str, text: str) -> None:
+    async def edit(self, address: Address, message_id: str, text: str, *, controls: Controls = NO_CONTROLS) -> None:
         self._check(text)
-        await self._call("edit", text, lambda: self._replace(address, message_id, text))
+        await self._call("edit", text, lambda: self._replace(address, message_id, text, controls))
 
     async def delete(self, address: Address, message_id: str) -> None:
         await self._call("delete", message_id, lambda: self._place(address).pop(message_id, None))
 
-    async def find(self, address: Address, *, nonce: str) -> str | None:
+    async def find(self, address: Address, *, nonce: str, text: str) -> str | None:
         place = self._place(address)
+        self.looked_for.append(text)
         return await self._call("find", nonce, lambda: next((m.id for m in place.values() if m.nonce == nonce), None))
+
+    async def read_file(self, address: Address, message_id: str, file: FileOffer, *, limit: int) -> bytes:
+        return await self._call("read_file", file.name, lambda: self._read(file, limit))
 
     async def _call(self, method: str, about: str, effect: Callable[[], _T]) -> _T:
         self.calls.append(Call(at=self._clock.monotonic(), method=method, about=about))
@@ -142,17 +173,23 @@ class FakeSurface:
         assert text.strip(), "a platform refuses an empty message"
         assert self.limits.measure.of(text) <= self.limits.part, "a platform refuses a message that is too long"
 
-    def _add(self, address: Address, text: str, nonce: str, *, file: str) -> str:
+    def _add(self, address: Address, message: Shown) -> str:
         place = self._place(address)
-        if self.nonces and (known := next((m.id for m in place.values() if m.nonce == nonce), None)):
+        if self.nonces and (known := next((m.id for m in place.values() if m.nonce == message.nonce), None)):
             return known
-        message = Shown(id=f"m{next(self._ids)}", nonce=nonce, text=text, file=file)
+        message.id = f"m{next(self._ids)}"
         place[message.id] = message
         return message.id
 
-    def _replace(self, address: Address, message_id: str, text: str) -> None:
+    def _read(self, file: FileOffer, limit: int) -> bytes:
+        if file.url not in self.files:
+            raise FileUnreadable("it is no longer there")
+        return self.files[file.url][:limit]
+
+    def _replace(self, address: Address, message_id: str, text: str, controls: Controls) -> None:
         if (message := self._place(address).get(message_id)) is None:
             raise MessageGone("unknown message")
         assert not message.file, "a file can't be edited"
         message.history.append(message.text)
         message.text = text
+        message.controls = controls

@@ -1,0 +1,174 @@
+"""From Discord's events to Intake: what is heard live and what is read later go through here, in the order of its channel.
+
+Every method that takes an event only queues work; see `bot.adapters.discord.inbox`.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+
+import discord
+import structlog
+
+from bot.adapters.discord.inbound import incoming, is_speech
+from bot.adapters.discord.inbox import Inbox
+from bot.adapters.discord.places import PLATFORM, Places, Where, workspace_of
+from bot.adapters.discord.watermarks import Watermarks
+from bot.chat.intake import Intake, Outcome, Verdict
+from bot.chat.protocol import DeliveryDelayed, DeliveryError, IncomingMessage, Place, Surface, Unreachable
+from bot.clock import Clock
+from store import MessageName
+
+log = structlog.get_logger(__name__)
+
+LOGIN = timedelta(seconds=5)
+"""The wait before another try while nobody is logged in."""
+EDITS_REMEMBERED = 1000
+"""Messages whose last edit is known. Discord tells of a link's preview seconds after the edit that brought it."""
+OURS = (Verdict.TAKEN, Verdict.KNOWN)
+"""What Intake says of messages in places where the bot takes part."""
+
+
+class Gate:
+    """Brings messages, edits and deletions to Intake, and tells authors what it has to say to them."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        inbox: Inbox,
+        marks: Watermarks,
+        places: Places,
+        client: Callable[[], discord.Client],
+        surface: Surface,
+        clock: Clock,
+        *,
+        content: bool,
+    ) -> None:
+        """`client` returns the one that is logged in, or raises DeliveryDelayed.
+
+        `content`: we may read what is not said to us.
+        """
+        self._intake = intake
+        self._inbox = inbox
+        self._marks = marks
+        self._client = client
+        self._places = places
+        self._surface = surface
+        self._clock = clock
+        self._content = content
+        self._edits: OrderedDict[int, datetime] = OrderedDict()
+
+    def heard(self, message: discord.Message) -> bool:
+        """Take in a message of the gateway; False when there is no room for it."""
+        return self._said(message) is not None
+
+    async def reread(self, message: discord.Message) -> None:
+        """Take in a message that was read later, and return when it was handled.
+
+        Raises:
+            DeliveryDelayed: there is no room for it now.
+        """
+        handled = self._said(message)
+        if handled is None:
+            raise DeliveryDelayed("too much waits to be handled", retry_after=self._surface.limits.status)
+        await asyncio.shield(handled)
+
+    def changed(self, message: discord.Message, us: int) -> None:
+        """Take in an edit. A preview that Discord adds is none, and neither is our own answer as it grows."""
+        if message.edited_at is None or self._edits.get(message.id) == message.edited_at or not is_speech(message, us):
+            return
+        self._edits[message.id] = message.edited_at
+        if len(self._edits) > EDITS_REMEMBERED:
+            self._edits.popitem(last=False)
+        self._queue(message.channel.id, lambda: self._take_edit(message))
+
+    def removed(self, workspace: str, channel: int, messages: Collection[int]) -> None:
+        """Take in deletions."""
+        # Which channel a thread belongs to may not be known any more; the messages' ids are, and they are Discord's own.
+        names = [MessageName(platform=PLATFORM, workspace=workspace, channel="", id=str(message)) for message in messages]
+        self._queue(channel, lambda: self._intake.deleted(names))
+
+    def opened(self, thread: discord.Thread, us: int) -> None:
+        """Follow a thread of our own, where nobody has to mention us, from its first message on."""
+        self._places.learn(thread.id, thread.parent_id)
+        if thread.owner_id == us:
+            where = Where(
+                place=Place.THREAD, workspace=str(thread.guild.id), channel=str(thread.parent_id), thread=str(thread.id)
+            )
+            self._marks.follow(where, thread.id)
+
+    def learn(self, thread: int, parent: int) -> None:
+        """Remember the channel around a thread, which need not be asked for then."""
+        self._places.learn(thread, parent)
+
+    def gone(self, workspace: str, channel: int = 0, thread: int = 0) -> None:
+        """Take in that a guild, a channel or a thread is not there any more."""
+        self._queue(thread or channel or int(workspace), lambda: self._take_loss(workspace, _name(channel), _name(thread)))
+
+    def _said(self, message: discord.Message) -> asyncio.Future[None] | None:
+        workspace, channel, position = workspace_of(message.channel), message.channel.id, message.id
+        handled = self._inbox.put(channel, lambda: self._take(message))
+        if handled is not None:
+            self._marks.arrived(workspace, position)
+            handled.add_done_callback(
+                lambda done: None if done.cancelled() else self._marks.handled(workspace, channel, position)
+            )
+        return handled
+
+    def _queue(self, channel: int, work: Callable[[], Awaitable[None]]) -> None:
+        if self._inbox.put(channel, work) is None and not self._inbox.closing:
+            log.warning("discord.too_much", channel=str(channel))
+
+    async def _take(self, message: discord.Message) -> None:
+        where, said = await self._read(message)
+        if where is None or said is None:
+            return
+        outcome = await self._intake.take(said)
+        if outcome.verdict in OURS and where.place is not Place.CHANNEL:  # a channel has the mark of its guild
+            self._marks.follow(where, message.id)
+        await self._tell(said, outcome)
+
+    async def _take_edit(self, message: discord.Message) -> None:
+        _, said = await self._read(message)
+        if said is not None:
+            await self._tell(said, await self._intake.edited(said))
+
+    async def _take_loss(self, workspace: str, channel: str, thread: str) -> None:
+        await self._intake.gone(PLATFORM, workspace, channel, thread, at=self._clock.now())
+        self._marks.forget(workspace, channel, thread)
+
+    async def _read(self, message: discord.Message) -> tuple[Where | None, IncomingMessage | None]:
+        us = our_id(self._client())
+        if not is_speech(message, us):
+            return None, None
+        try:
+            where = await self._places.of(message.channel)
+        except Unreachable:  # it went while the message waited
+            return None, None
+        own_role = message.guild.self_role if message.guild is not None else None
+        roles = {own_role.id} if own_role is not None else set()
+        return where, incoming(message, where, us=us, own_roles=roles, content=self._content)
+
+    async def _tell(self, said: IncomingMessage, outcome: Outcome) -> None:
+        if not outcome.notice:
+            return
+        try:
+            await self._surface.post(said.address, outcome.notice, nonce=f"n{said.message_id}")
+        except DeliveryError as exc:
+            log.info("discord.notice_not_posted", reason=str(exc))
+
+
+def our_id(client: discord.Client) -> int:
+    """Return our own user's id.
+
+    Raises:
+        DeliveryDelayed: the client is not logged in.
+    """
+    if client.user is None:
+        raise DeliveryDelayed("the bot is not logged in to Discord", retry_after=LOGIN)
+    return client.user.id
+
+
+def _name(number: int) -> str:
+    return str(number) if number else ""

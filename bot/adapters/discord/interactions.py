@@ -1,0 +1,101 @@
+"""Interactions: commands, presses and menu entries, acknowledged in time, carried out once and answered.
+
+Discord waits 3 seconds for the first response and takes what follows for 15 minutes. So the acknowledgement is the first
+thing that happens, and what could not be acknowledged is not carried out: its maker was told that it failed and will repeat
+it, or another process was first.
+"""
+
+import io
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import discord
+import structlog
+
+from bot.adapters.discord.places import PLATFORM, Places
+from bot.adapters.discord.rest_errors import translated
+from bot.adapters.discord.surface import LIMITS
+from bot.chat import words
+from bot.chat.protocol import Address, DeliveryError, Place, Unreachable
+from bot.chat.splitting import split
+
+PARTS = 5
+"""Messages of one reply; a longer one is a file."""
+FILE_NAME = "reply.md"
+TOKEN_IS_OVER = (10015, 50027)
+"""What Discord says after the 15 minutes: unknown webhook, invalid webhook token."""
+log = structlog.get_logger(__name__)
+
+
+async def respond(
+    interaction: discord.Interaction[Any], work: Callable[[], Awaitable[str]], *, private: bool = True
+) -> None:
+    """Acknowledge an interaction, do its `work` at most once, and show what that says, if anything.
+
+    An outermost loop: never raises. A command looks like thinking meanwhile, to everybody unless it is `private`; a press
+    shows nothing.
+    """
+    try:
+        with translated(repeatable=False):
+            await interaction.response.defer(ephemeral=private)
+    except DeliveryError as exc:
+        log.warning("interaction.dead", kind=interaction.type.name, reason=str(exc))
+        return
+    try:
+        text = await work()
+    except Exception:  # whoever waits for an answer gets one
+        log.exception("interaction.failed", kind=interaction.type.name)
+        text = words.COMMAND_FAILED
+    if text:
+        await _answer(interaction, text, private=private)
+
+
+async def place_of(
+    interaction: discord.Interaction[Any], places: Places, *, reply_to: int | None = None
+) -> tuple[Place, Address]:
+    """Say where an interaction was made, and where an answer to it goes: in reply to a message, if one is named.
+
+    Raises:
+        DeliveryError: it can't be told.
+    """
+    if not isinstance(interaction.channel, discord.abc.Messageable):
+        raise Unreachable("nobody can write where this was called from")
+    where = await places.of(interaction.channel)
+    return where.place, Address(
+        platform=PLATFORM,
+        workspace=where.workspace,
+        channel=where.channel,
+        thread=where.thread,
+        reply_to="" if reply_to is None else str(reply_to),
+    )
+
+
+async def _answer(interaction: discord.Interaction[Any], text: str, *, private: bool) -> None:
+    replies = [part.text for part in split(text, LIMITS.part, LIMITS.measure)]
+    try:
+        with translated(repeatable=False):
+            if len(replies) > PARTS:
+                await _send(interaction, "", attached=text, private=private)
+                return
+            for reply in replies:
+                await _send(interaction, reply, private=private)
+    except DeliveryError as exc:
+        log.warning("interaction.not_answered", kind=interaction.type.name, reason=str(exc))
+
+
+async def _send(interaction: discord.Interaction[Any], text: str, *, attached: str = "", private: bool) -> None:
+    """Send one message that pings nobody and unfurls nothing; after the 15 minutes, to the channel if it is for all."""
+    nobody = discord.AllowedMentions.none()
+    try:
+        await interaction.followup.send(
+            text, files=_files(attached), ephemeral=private, suppress_embeds=True, allowed_mentions=nobody
+        )
+    except discord.HTTPException as exc:
+        if private or exc.code not in TOKEN_IS_OVER or interaction.channel_id is None:
+            raise
+        channel = interaction.client.get_partial_messageable(interaction.channel_id)
+        await channel.send(text, files=_files(attached), suppress_embeds=True, allowed_mentions=nobody)
+
+
+def _files(text: str) -> list[discord.File]:
+    return [discord.File(io.BytesIO(text.encode()), FILE_NAME)] if text else []

@@ -1,0 +1,215 @@
+"""The real discord.py on a fake Discord, with all that people reach by interactions, and a real chat behind it.
+
+What people say is handed to the chat directly: hearing it from the gateway is another room's test.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import discord
+
+from bot.adapters.discord.places import PLATFORM
+from bot.adapters.discord.registration import install
+from bot.adapters.discord.surface import DiscordSurface
+from bot.chat.commands import Commands
+from bot.chat.controls import ControlPresses
+from bot.chat.intake import Intake
+from bot.chat.policy import Rules
+from bot.chat.protocol import Address, IncomingMessage, Place
+from bot.chat.rules import RuleBook
+from bot.chat.sweeper import Sweeper
+from bot.chat.turns import Turns
+from bot.llm.scripted import ScriptedModel
+from store import ConversationKey, Store, open_store
+from tests.chat.chatting import SETTINGS, cancelled
+from tests.fakes.clock import FakeClock
+from tests.fakes.discord import Channel, FakeDiscord, Guild, Message, Thread, User, pointed_at
+
+DAY = timedelta(days=1)
+
+
+class InteractiveClient(discord.Client):
+    """A client whose one job is to take interactions."""
+
+    def __init__(self, bot: "InteractiveBot") -> None:
+        intents = discord.Intents(guilds=True, guild_messages=True, dm_messages=True)
+        super().__init__(intents=intents, max_messages=None, guild_ready_timeout=0.05)
+        self._bot = bot
+
+    async def setup_hook(self) -> None:
+        await self._bot.install_on(self)
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Don't wait: the library's 5 s are for a limit of Discord's that the fake has not."""
+
+
+@dataclass
+class InteractiveBot:
+    """The bot, what it remembers, and the Discord it is on."""
+
+    discord: FakeDiscord
+    guild: Guild
+    olga: User
+    store: Store
+    model: ScriptedModel
+    surface: DiscordSurface
+    clock: FakeClock
+    turns: Turns
+    intake: Intake
+    rules: RuleBook
+    commands: Commands
+    presses: ControlPresses
+    client: InteractiveClient | None = None
+    connection: asyncio.Task[None] | None = None
+
+    async def install_on(self, client: discord.Client) -> None:
+        await install(
+            client,
+            commands=self.commands,
+            presses=self.presses,
+            intake=self.intake,
+            store=self.store,
+            rules=self.rules,
+            clock=self.clock,
+        )
+
+    async def start(self) -> None:
+        self.client = InteractiveClient(self)
+        self.surface.use(self.client)
+        self.connection = asyncio.create_task(self.client.start(self.discord.token))
+        await self.discord.until(lambda: self.client.is_ready() or self.connection.done())
+        if self.connection.done():
+            await self.connection
+
+    async def stop(self) -> None:
+        if self.client is not None:
+            await self.client.close()
+            await self.connection
+            self.client = None
+
+    async def restart(self) -> None:
+        """Begin again as a new process does, with nothing but the store."""
+        await self.stop()
+        await self.start()
+
+    async def hear(self, message: Message, text: str = "") -> int:
+        """Take in what somebody said, as the gateway's side does; return its turn's conversation."""
+        outcome = await self.intake.take(
+            IncomingMessage(
+                place=place_of(message.channel),
+                address=address_of(message.channel, reply_to=message),
+                event_id="",
+                message_id=str(message.id),
+                position=message.id,
+                author_id=str(message.author.id),
+                author_name=message.author.name,
+                text=text or message.content,
+                sent_at=message.sent_at,
+                addressed=True,
+            )
+        )
+        assert outcome.conversation_id is not None
+        return outcome.conversation_id
+
+    async def quiet(self) -> None:
+        """Wait until every turn is settled."""
+        for _ in range(5000):
+            status = await self.store.status()
+            if status.queued == status.running == self.turns.running == 0:
+                return
+            await self.clock.advance(timedelta(milliseconds=100))
+            await asyncio.sleep(0.001)
+        raise AssertionError("the turns never settled")
+
+    def answers(self, channel: Channel) -> list[str]:
+        """What everybody sees of the bot there."""
+        return [message.text for message in self.shown(channel)]
+
+    def shown(self, channel: Channel) -> list[Message]:
+        return [message for message in channel.messages if message.author is self.discord.bot]
+
+    async def history(self, conversation_id: int) -> list[str]:
+        return [message.text for message in await self.store.recent(conversation_id, 1000)]
+
+
+def place_of(channel: Channel) -> Place:
+    if channel.guild is None:
+        return Place.DIRECT
+    return Place.THREAD if isinstance(channel, Thread) else Place.CHANNEL
+
+
+def address_of(channel: Channel, *, reply_to: Message | None = None) -> Address:
+    thread = isinstance(channel, Thread)
+    return Address(
+        platform=PLATFORM,
+        workspace=str(channel.guild.id) if channel.guild is not None else "",
+        channel=str(channel.parent.id if thread else channel.id),
+        thread=str(channel.id) if thread else "",
+        reply_to=str(reply_to.id) if reply_to is not None else "",
+    )
+
+
+@asynccontextmanager
+async def interactive(*steps: object, started: bool = True, store: Store | None = None) -> AsyncIterator[InteractiveBot]:
+    """Open a bot whose model plays `steps`, and which the user `olga` may run."""
+    clock = FakeClock()
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(FakeDiscord(window=timedelta(milliseconds=200)))
+        stack.enter_context(pointed_at(fake))
+        store = await open_store("sqlite:///:memory:", clock=clock.now)
+        stack.push_async_callback(store.aclose)
+        model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
+        surface = DiscordSurface(None, clock, api_base_url=fake.api_url)
+        turns = Turns(store, model, {PLATFORM: surface}, SETTINGS, clock)
+        rules = RuleBook(store, Rules())
+        sweeper = Sweeper(store, clock, random.Random(1), ttl=None, purge_after=DAY, interval=DAY)
+        olga = fake.user("olga")
+        operators = [f"{PLATFORM}:{olga.id}"]
+        bot = InteractiveBot(
+            discord=fake,
+            guild=fake.guild("Home"),
+            olga=olga,
+            store=store,
+            model=model,
+            surface=surface,
+            clock=clock,
+            turns=turns,
+            intake=Intake(
+                store,
+                rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
+                characters=16000,
+                accept=turns.accept,
+                revised=turns.wake,
+                retracted=lambda conversations: None,
+            ),
+            rules=rules,
+            commands=Commands(
+                store,
+                turns,
+                sweeper,
+                rules,
+                clock,
+                operators=operators,
+                platforms=lambda: [PLATFORM],
+                model="scripted",
+                ttl=None,
+                version="1",
+            ),
+            presses=ControlPresses(store, turns, operators=operators),
+        )
+        working = asyncio.create_task(turns.run())
+        stack.push_async_callback(cancelled, working, clock)
+        if started:
+            await bot.start()
+        stack.push_async_callback(bot.stop)
+        yield bot
+
+
+def key_of(channel: Channel, user: User) -> ConversationKey:
+    """Name somebody's own conversation in a channel."""
+    guild = str(channel.guild.id) if channel.guild is not None else ""
+    return ConversationKey(platform=PLATFORM, workspace=guild, channel=str(channel.id), user=str(user.id))

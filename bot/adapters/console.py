@@ -190,14 +190,18 @@ class ConsoleChat:
                 await self.resume()  # `retry` has begun an answer
                 return 0
             outcome = await self._intake.take(self._message(text))
-            if outcome.notice:
-                self._surface.say(outcome.notice)
-            if outcome.conversation_id is not None:
-                await self._answered(outcome.conversation_id)
         except StoreError as exc:
             # Who sits here is the operator, so they are told the path and the remedy.
             self._surface.say(f"Your message was not taken: {exc}.")
             return exits.BUSY
+        if outcome.notice:
+            self._surface.say(outcome.notice)
+        if outcome.conversation_id is not None:
+            try:
+                await self._answered(outcome.conversation_id)
+            except StoreError as exc:
+                self._surface.say(f"Your message is kept, and answered when that can be kept too: {exc}.")
+                return exits.BUSY
         return 0
 
     def interrupt(self) -> bool:

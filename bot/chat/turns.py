@@ -140,13 +140,15 @@ class Turns:
         """Wait until nothing is queued or under way in a conversation.
 
         Raises:
-            StoreUnavailable.
+            StoreUnavailable: also when a turn can't go on because nothing can be written; it is kept.
         """
         while True:
             settled = self._settled
             if not await self._store.busy(conversation_id):
                 return
             await settled.wait()
+            if await self._store.busy(conversation_id):
+                await self._store.check()
 
     async def run(self) -> None:
         """Claim and carry out turns until `drain`; when cancelled instead, hand back what runs."""

@@ -20,15 +20,18 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from bot import __version__, exits
+from bot.adapters.protocol import PlatformRefused
 from bot.app_chat import chat as chat_at_terminal
 from bot.app_doctor import examine_installation
 from bot.app_model import build_model, fetch_local_model
+from bot.app_serve import serve
 from bot.chat.sweeper import Sweeper
 from bot.clock import SystemClock
 from bot.config import Settings, SettingsError, load_settings
 from bot.llm.protocol import LLMClient, LLMError
 from bot.progress import progress_bar
 from bot.telemetry import Metrics, configure_logging, harden_process
+from bot.web.server import WebError
 from store import NotOurs, StoreBusy, StoreDamaged, StoreError, StoreRefused, StoreUnavailable, open_store
 from store.open import sqlite_path
 from store.sqlite_copy import back_up, examine, look_for_store
@@ -67,12 +70,19 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
     """Run whatever is configured; with no platform configured, talk at this terminal."""
     settings = _settings()
     registry = CollectorRegistry()
-    _log(settings, Metrics(registry), talking=True)
-    _refuse_platforms(settings)
+    configured = {"Discord": settings.discord_token is not None, "Slack": settings.slack_mode is not None}
+    platforms = [name for name, there in configured.items() if there]
+    _log(settings, Metrics(registry), talking=not platforms)
     model = _model(settings)
     screen = Console(stderr=True, highlight=False)
+    if platforms:
+        where = " and ".join(platforms)
+        screen.print(f"Answering on {where} with {model.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True)
+        with _told():
+            asyncio.run(serve(settings, model, registry))
+        return
     screen.print(f"Talking with {model.name} here, kept in {_place(settings)}; /help lists commands.", soft_wrap=True)
-    screen.print("Discord and Slack are connected by tokens in .env, in the next versions (README.md).", soft_wrap=True)
+    screen.print("Discord and Slack are connected by tokens in .env, in five steps each (README.md).", soft_wrap=True)
     with _told():
         raise typer.Exit(
             asyncio.run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))
@@ -204,12 +214,6 @@ def _log(settings: Settings, metrics: Metrics | None, *, talking: bool = False) 
     harden_process()
 
 
-def _refuse_platforms(settings: Settings) -> None:
-    for name, on in (("Discord", settings.discord_token), ("Slack", settings.slack_mode)):
-        if on is not None:
-            _end(exits.CONFIG, f"this version can't connect to {name} yet: remove its settings to talk at the terminal")
-
-
 def _model(settings: Settings) -> LLMClient:
     try:
         return build_model(settings, SystemClock(), random.Random(), fetch_local_model(settings))
@@ -239,14 +243,14 @@ def _me() -> str:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """End with one line and the right exit code when the store refuses."""
+    """End with one line and the right exit code when the store, a platform or the web side refuses."""
     try:
         yield
     except (NotOurs, StoreDamaged) as exc:
         _end(exits.DATA, str(exc))
     except (StoreBusy, StoreUnavailable) as exc:
         _end(exits.BUSY, str(exc))
-    except StoreRefused as exc:
+    except (StoreRefused, PlatformRefused, WebError) as exc:
         _end(exits.CONFIG, str(exc))
     except StoreError as exc:
         _end(exits.DATA, str(exc))

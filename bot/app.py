@@ -6,7 +6,7 @@ way round: intake has stopped by then, running turns get their time, the rest is
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,9 +14,11 @@ import structlog
 
 from bot import __version__
 from bot.chat.commands import Commands
+from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
 from bot.chat.policy import Rules
-from bot.chat.protocol import Surface
+from bot.chat.protocol import IncomingMessage, Surface
+from bot.chat.rules import RuleBook
 from bot.chat.run import TurnSettings
 from bot.chat.sweeper import Sweeper
 from bot.chat.turns import Turns
@@ -36,14 +38,24 @@ class Parley:
     intake: Intake
     turns: Turns
     commands: Commands
+    presses: ControlPresses
+    rules: RuleBook
     sweeper: Sweeper
 
 
 @asynccontextmanager
 async def running(
-    settings: Settings, surfaces: Mapping[str, Surface], model: LLMClient, clock: Clock, rng: random.Random
+    settings: Settings,
+    surfaces: Mapping[str, Surface],
+    model: LLMClient,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    platforms: Callable[[], Collection[str]] | None = None,
 ) -> AsyncIterator[Parley]:
     """Run Parley for the platforms of `surfaces` while the body lasts; closes `model` too.
+
+    `platforms` tells operators how each of them is; left out, it gives their names.
 
     Raises:
         StoreRefused, StoreUnavailable: the store can't be opened.
@@ -52,7 +64,9 @@ async def running(
         stack.push_async_callback(model.aclose)
         store = await open_store(settings.database_url.get_secret_value(), clock=clock.now)
         stack.push_async_callback(store.aclose)
-        parley = build(settings, surfaces, store, model, clock, rng)
+        parley = build(settings, surfaces, store, model, clock, rng, platforms or (lambda: sorted(surfaces)))
+        for platform in surfaces:
+            await parley.rules.load(platform)
         tasks = [
             asyncio.create_task(parley.turns.run(), name="turns"),
             asyncio.create_task(parley.sweeper.run(), name="sweeper"),
@@ -69,7 +83,13 @@ async def running(
 
 
 def build(
-    settings: Settings, surfaces: Mapping[str, Surface], store: Store, model: LLMClient, clock: Clock, rng: random.Random
+    settings: Settings,
+    surfaces: Mapping[str, Surface],
+    store: Store,
+    model: LLMClient,
+    clock: Clock,
+    rng: random.Random,
+    platforms: Callable[[], Collection[str]],
 ) -> Parley:
     """Put the parts together; nothing runs yet."""
     turns = Turns(
@@ -82,6 +102,7 @@ def build(
             history_tokens=settings.history_tokens,
             steady_window=settings.provider == "local",
             concurrent=settings.max_concurrent_turns,
+            sees_images=settings.sees_images,
         ),
         clock,
     )
@@ -93,16 +114,31 @@ def build(
         purge_after=settings.purge_after,
         interval=settings.sweep_interval,
     )
+    operators = {str(operator) for operator in settings.operators}
+    rules = RuleBook(store, Rules())
     commands = Commands(
         store,
         turns,
         sweeper,
+        rules,
         clock,
-        operators={str(operator) for operator in settings.operators},
-        platforms=sorted(surfaces),
+        operators=operators,
+        platforms=platforms,
         model=model.name,
         ttl=settings.conversation_ttl,
         version=__version__,
     )
-    intake = Intake(store, rules=lambda message: Rules(), characters=settings.message_characters, accept=turns.accept)
-    return Parley(store=store, intake=intake, turns=turns, commands=commands, sweeper=sweeper)
+
+    def rules_of(message: IncomingMessage) -> Rules:
+        return rules.of(message.address.platform, message.address.workspace, message.address.channel)
+
+    intake = Intake(
+        store,
+        rules=rules_of,
+        characters=settings.message_characters,
+        accept=turns.accept,
+        revised=turns.revised,
+        retracted=turns.retracted,
+    )
+    presses = ControlPresses(store, turns, operators=operators)
+    return Parley(store=store, intake=intake, turns=turns, commands=commands, presses=presses, rules=rules, sweeper=sweeper)

@@ -1,18 +1,20 @@
 """`parley doctor`: looks at everything that Parley stands on, and says what to do about what is wrong. Changes nothing."""
 
+import asyncio
 import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bot import __version__
+from bot.clock import SystemClock
 from bot.config import Settings
+from bot.findings import Finding, Verdict
 from bot.llm.local import local_unavailable
 from bot.llm.protocol import LLMError
 from bot.llm.weights import CATALOGUE, WeightsError, cached_weights
@@ -28,29 +30,15 @@ _RESET_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite could lose committed pages with two writing connections in these versions; Parley has one."""
 
 
-class Verdict(Enum):
-    """How a look ended."""
-
-    GOOD = "[green]✓[/]"
-    NOTE = "[yellow]![/]"
-    BAD = "[red]✗[/]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One row of the doctor's table."""
-
-    verdict: Verdict
-    what: str
-    text: str
+_MARKS = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]![/]", Verdict.BAD: "[red]✗[/]"}
 
 
 def examine_installation(settings: Settings, console: Console) -> bool:
     """Look at everything, print the table, and tell whether Parley can run as it is set up."""
-    findings = [*_program(), *_store(settings, console), *_model(settings), *_platforms(settings)]
+    findings = [*_program(), *_store(settings, console), *_model(settings), *_platforms(settings, console)]
     table = Table(show_header=False, box=None, padding=(0, 1))
     for finding in findings:
-        table.add_row(finding.verdict.value, finding.what, finding.text)
+        table.add_row(_MARKS[finding.verdict], finding.what, escape(finding.text))
     console.print(table)
     return all(finding.verdict is not Verdict.BAD for finding in findings)
 
@@ -112,10 +100,39 @@ def _examine_local(settings: Settings) -> str:
     return f"embedded, {cached.name}" if cached else "embedded; its weights are fetched at the first start (about 500 MB)"
 
 
-def _platforms(settings: Settings) -> Iterator[Finding]:
-    for name, on in (("Discord", settings.discord_token), ("Slack", settings.slack_mode)):
-        text = "set, but this version can't connect to it yet" if on else "off"
-        yield Finding(verdict=Verdict.BAD if on else Verdict.GOOD, what=name, text=text)
+def _platforms(settings: Settings, console: Console) -> Iterator[Finding]:
+    if settings.discord_token is None:
+        yield Finding(verdict=Verdict.GOOD, what="Discord", text="off: set DISCORD_TOKEN to switch it on")
+    else:
+        with console.status("Asking Discord"):
+            yield from asyncio.run(_examine_discord(settings))
+    if settings.slack_mode is None:
+        text = "off: set SLACK_BOT_TOKEN and SLACK_APP_TOKEN to switch it on"
+        yield Finding(verdict=Verdict.GOOD, what="Slack", text=text)
+    else:
+        with console.status("Asking Slack"):
+            yield from asyncio.run(_examine_slack(settings))
+
+
+async def _examine_discord(settings: Settings) -> list[Finding]:
+    from bot.adapters.discord.endpoints import point_at
+    from bot.adapters.discord.examination import examine_discord
+
+    point_at(settings.discord_api_base_url, settings.discord_gateway_url)
+    token = settings.discord_token.get_secret_value() if settings.discord_token else ""
+    return await examine_discord(token, message_content=settings.discord_message_content)
+
+
+async def _examine_slack(settings: Settings) -> list[Finding]:
+    from bot.adapters.slack.examination import examine_slack
+
+    return await examine_slack(
+        bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None,
+        app_token=settings.slack_app_token.get_secret_value() if settings.slack_app_token else None,
+        clock=SystemClock(),
+        base_url=settings.slack_api_base_url,
+        installs=settings.slack_client_id is not None,
+    )
 
 
 def _guarded(what: str, look_at: Callable[[], str]) -> Finding:

@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     http_token: Annotated[SecretStr | None, _HTTP_TOKEN] = Field(
         None, description="the secret that guards `/metrics` and the operator's pages"
     )
+    http_names: Annotated[tuple[str, ...], BeforeValidator(forms.check_names)] = Field(
+        (), description="host names that the web side is reached by through a proxy, with commas between them"
+    )
 
     log_level: Annotated[LogLevel, forms.choice("DEBUG", "INFO", "WARNING", "ERROR", fold=str.upper)] = Field(
         "INFO", description="the least important lines to log: DEBUG, INFO, WARNING or ERROR"

@@ -228,6 +228,14 @@ def check_host(value: Any) -> str:
     return text.strip("[]")
 
 
+def check_names(value: Any) -> tuple[str, ...]:
+    """Host names with commas between them, in small letters."""
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else [str(name) for name in value]
+    if not all(re.fullmatch(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", name, re.ASCII) for name in names):
+        refuse("host names with commas between them, such as parley.example.com", "leave out https://, port and path")
+    return tuple(dict.fromkeys(name.lower() for name in names))
+
+
 def check_models(value: Any) -> tuple[str, ...]:
     """Model names with commas between them."""
     names = [name.strip() for name in value.split(",")] if isinstance(value, str) else [str(name) for name in value]

@@ -51,6 +51,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert settings.conversation_ttl == timedelta(days=30)
     assert (settings.purge_after, settings.sweep_interval) == (timedelta(hours=24), timedelta(minutes=5))
     assert (settings.http_host, settings.http_port, settings.http_token) == ("127.0.0.1", 8080, None)
+    assert settings.http_names == ()
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert (settings.drain, settings.max_concurrent_turns) == (timedelta(seconds=25), 32)
     assert (settings.discord_message_content, settings.llm_images, settings.sees_images) == (True, None, False)
@@ -78,6 +79,7 @@ def test_every_setting_can_be_set() -> None:
         PURGE_AFTER="90s",
         OPERATORS="discord:80351110224678912, slack:T012AB3C4/U0G9QF9C6",
         HTTP_PORT="0",
+        HTTP_NAMES="Parley.example.com, bot.example.com,parley.example.com",
         LOG_LEVEL="debug",
         LOG_FORMAT="JSON",
         DRAIN_SECONDS="5",
@@ -98,6 +100,7 @@ def test_every_setting_can_be_set() -> None:
     )
     assert [str(operator) for operator in settings.operators] == ["discord:80351110224678912", "slack:T012AB3C4/U0G9QF9C6"]
     assert (settings.http_port, settings.log_level, settings.log_format) == (0, "DEBUG", "json")
+    assert settings.http_names == ("parley.example.com", "bot.example.com")
     assert set(settings.secrets) == {"d.i.s", "xoxb-1", "xapp-1"}
 
 
@@ -224,6 +227,7 @@ BAD = [
     ),
     ("HTTP_HOST", ["http://127.0.0.1", "127.0.0.1:80/", "a b", "*"]),
     ("HTTP_PORT", ["-1", "65536", "http", "8080.0"]),
+    ("HTTP_NAMES", ["https://parley.example.com", "parley.example.com:443", "a,,b", "*", "a b", "-a"]),
     ("LOG_LEVEL", ["loud", "10"]),
     ("LOG_FORMAT", ["xml"]),
     ("DRAIN_SECONDS", ["0", "-1", "25s", "1e12"]),

@@ -9,6 +9,7 @@ from rich.console import Console
 from bot.app_doctor import examine_installation
 from bot.config import load_settings
 from bot.llm.weights import CATALOGUE
+from tests.fakes.slack import FakeSlackThread
 
 
 def test_a_model_cache_that_can_not_be_read_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,3 +19,31 @@ def test_a_model_cache_that_can_not_be_read_is_a_finding(tmp_path: Path, monkeyp
     out = io.StringIO()
     assert not examine_installation(settings, Console(file=out, width=300))
     assert "can't be read" in out.getvalue()
+
+
+def examined(tmp_path: Path, **env: str) -> tuple[bool, str]:
+    settings = load_settings({"LLM_PROVIDER": "echo", "DATABASE_URL": f"sqlite:///{tmp_path / 'parley.db'}"} | env, None)
+    out = io.StringIO()
+    return examine_installation(settings, Console(file=out, width=300)), out.getvalue()
+
+
+def test_slack_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
+    fine, text = examined(tmp_path)
+    assert fine
+    assert "off: set SLACK_BOT_TOKEN and SLACK_APP_TOKEN to switch it on" in text
+
+
+def test_slack_is_asked_by_the_address_that_is_set(tmp_path: Path) -> None:
+    with FakeSlackThread() as slack:
+        env = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_API_BASE_URL": slack.api_url,
+        }
+        fine, text = examined(tmp_path, **env)
+        assert fine
+        assert "Acme: the bot token is good, it is @parley" in text
+        slack.do(slack.revoked.add, slack.bot_token)
+        fine, text = examined(tmp_path, **env)
+        assert not fine
+        assert "SLACK_BOT_TOKEN is not accepted (token_revoked)" in text

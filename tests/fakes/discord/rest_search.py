@@ -53,6 +53,7 @@ def _matches(message: Message, query: "MultiMapping[str]") -> bool:
         "author_id": lambda values: str(message.author.id) in values,
         "channel_id": lambda values: str(message.channel.id) in values,
         "mentions": lambda values: bool(mentioned & set(values)),
+        "mentions_role_id": lambda values: bool({str(role.id) for role in message.mentions.roles} & set(values)),
         "replied_to_user_id": lambda values: str(replied_to) in values,
         "replied_to_message_id": lambda values: message.reference is not None and str(message.reference.id) in values,
         "mention_everyone": lambda values: message.mentions.everyone == (values[0] == "true"),

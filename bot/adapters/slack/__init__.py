@@ -1,0 +1,1 @@
+"""Slack as a platform, on slack-bolt and slack-sdk."""

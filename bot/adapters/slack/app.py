@@ -1,0 +1,122 @@
+"""Bolt's app as we set it up: who we are where a request comes from, who hears what, and what is acknowledged.
+
+Bolt acknowledges when a listener returns and not before (`process_before_response`), so a listener that raises leaves the
+event with Slack, which delivers it again. What nobody listens to is acknowledged too: Slack would go on delivering it.
+"""
+
+import logging
+import re
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.context.async_context import AsyncBoltContext
+from slack_bolt.response import BoltResponse
+
+from bot.adapters.slack.clients import SlackClients
+from bot.adapters.slack.events import Gate
+from bot.adapters.slack.inbound import Us
+from bot.adapters.slack.interactions import workspace_of
+from bot.chat.protocol import DeliveryError, Unreachable
+from store import StoreClosed, StoreUnavailable
+
+Json = Any
+
+ANYTHING = re.compile("")
+
+log = structlog.get_logger(__name__)
+
+
+class OneLine(logging.Filter):
+    """Cuts tracebacks, and what errors repeat of requests, off the records of Slack's libraries."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[1] is not None:
+            record.msg, record.args = f"Slack's library failed ({describe(record.exc_info[1])})", ()
+            record.exc_info = None
+        return True
+
+
+def library_log() -> logging.Logger:
+    """Return the log of Slack's libraries: single lines, and nothing below ERROR, which would show payloads and tickets."""
+    logger = logging.getLogger("parley.slack_bolt")
+    if not logger.filters:
+        logger.addFilter(OneLine())
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
+def build_app(clients: SlackClients) -> AsyncApp:
+    """Build an app that hears nothing yet; `hear` comes after all other listeners.
+
+    Requests reach it by a `Door`; the signatures of those that have one were looked at before.
+    """
+
+    async def authorize(context: AsyncBoltContext) -> AuthorizeResult | None:
+        workspace = workspace_of(context)
+        try:
+            client, me = await clients.of(workspace), await clients.me(workspace)
+        except Unreachable as exc:
+            log.warning("slack.not_ours", workspace=workspace, reason=str(exc))
+            return None
+        return AuthorizeResult(
+            enterprise_id=context.enterprise_id,
+            team_id=context.team_id,
+            bot_user_id=me.user_id,
+            bot_id=me.bot_id,
+            bot_token=client.token,
+        )
+
+    app = AsyncApp(
+        name="parley",
+        logger=library_log(),
+        client=clients.client(),
+        authorize=authorize,  # type: ignore[arg-type]  # None is for a workspace that we are not installed in
+        process_before_response=True,
+        request_verification_enabled=False,
+        signing_secret="",
+    )
+    app.error(answer_failure)
+    return app
+
+
+def hear(app: AsyncApp, gate: Gate, *, missed: Callable[[], None]) -> None:
+    """Bring every event that no listener before this one takes to the gate, unknown ones too.
+
+    `missed` is called when Slack tells that it drops events: of more than 30,000 an hour in one workspace.
+    """
+
+    async def take_limit(body: Json, next: Callable[[], Awaitable[BoltResponse]]) -> BoltResponse:
+        if body.get("type") != "app_rate_limited":
+            return await next()
+        log.warning("slack.events_dropped", workspace=str(body.get("team_id")))
+        missed()
+        return BoltResponse(status=200, body="")
+
+    async def take(event: Json, body: Json, context: AsyncBoltContext) -> None:
+        us = Us(workspace=workspace_of(context), user_id=context.bot_user_id or "", bot_id=context.bot_id or "")
+        await gate.take(event, us, event_id=str(body.get("event_id") or ""))
+
+    app.middleware(take_limit)
+    app.event(ANYTHING)(take)
+
+
+async def answer_failure(error: Exception, body: Json) -> BoltResponse:
+    """Say that a request was not taken, so that Slack delivers it again, and why in one line."""
+    event = body.get("event") or {}
+    kind = str(event.get("type") or body.get("type") or body.get("command"))
+    if isinstance(error, StoreUnavailable | StoreClosed | DeliveryError):
+        log.warning("slack.not_taken", kind=kind, reason=str(error))
+        return BoltResponse(status=503, body="")
+    log.error("slack.handler_failed", kind=kind, error=describe(error))
+    return BoltResponse(status=500, body="")
+
+
+def describe(failure: BaseException) -> str:
+    """Say in one line what failed and where, without what people wrote."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(failure).__name__}{where}"

@@ -1,0 +1,181 @@
+"""From Slack's events to Intake: what is heard live and what is read later go through here, until it is stored.
+
+What returns was handled for good, and only then is it acknowledged. Slack delivers in any order and more than once; order is
+that of the `ts`, and what is known already is known by the store.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from bot.adapters.slack.inbound import PLATFORM, Us, Where, incoming, is_speech, people_of, where_of
+from bot.adapters.slack.interactions import Afterwards
+from bot.adapters.slack.memory import remember
+from bot.adapters.slack.people import People
+from bot.adapters.slack.watermarks import Watermarks
+from bot.chat.intake import IGNORED, Intake, Outcome, Verdict
+from bot.chat.policy import Rules, address_of, concerns_us
+from bot.chat.protocol import IncomingMessage, Place, Surface
+from bot.clock import Clock
+from store import MessageName
+
+GONE = frozenset(
+    {"channel_archive", "channel_deleted", "channel_left", "group_archive", "group_deleted", "group_left"},
+)
+"""What tells that we can't write in a channel any more."""
+OURS = (Verdict.TAKEN, Verdict.KNOWN)
+"""What Intake says of messages in places where the bot takes part."""
+
+Json = Any
+Typed = Callable[[IncomingMessage], Awaitable[bool]]
+"""Carries out a message that is a command; False when it is speech.
+
+Raises:
+    StoreUnavailable: nothing was done.
+"""
+Message = tuple[str, str, str]
+"""Workspace, channel and `ts`."""
+
+log = structlog.get_logger(__name__)
+
+
+async def _no_commands(message: IncomingMessage) -> bool:
+    return False
+
+
+class Gate:
+    """Brings messages, edits, deletions and losses to Intake, and tells authors what it has to say to them.
+
+    Raises (all methods): StoreUnavailable: nothing was taken; it is to be brought once more.
+    """
+
+    def __init__(
+        self,
+        intake: Intake,
+        marks: Watermarks,
+        people: People,
+        surface: Surface,
+        afterwards: Afterwards,
+        clock: Clock,
+        *,
+        rules: Callable[[str, str], Rules],
+        typed: Typed = _no_commands,
+    ) -> None:
+        """`rules` are those of a workspace's channel; `typed` carries out messages that are commands."""
+        self._intake = intake
+        self._marks = marks
+        self._people = people
+        self._surface = surface
+        self._afterwards = afterwards
+        self._clock = clock
+        self._rules = rules
+        self._typed = typed
+        self._edits: dict[Message, str] = {}
+        """When messages were last edited: two edits may arrive in the wrong order."""
+        self._removed: dict[Message, None] = {}
+        """Messages that were deleted: the deletion may arrive before the message does."""
+        self._told: dict[Message, str] = {}
+        """What authors were told: a mention is two events, and what is refused is not known by the store."""
+
+    async def take(self, event: Json, us: Us, *, event_id: str) -> None:
+        """Take in an event of any kind; those that say nothing to us are ignored."""
+        kind, subtype = event.get("type"), event.get("subtype")
+        match kind:
+            case "message" if subtype == "message_changed":
+                await self.changed(event, us)
+            case "message" if subtype == "message_deleted":
+                await self._remove(us, str(event["channel"]), str(event["deleted_ts"]))
+            case "message" | "app_mention":
+                await self.said(event, us, event_id=event_id)
+            case "member_left_channel" if event.get("user") == us.user_id:
+                await self.gone(us.workspace, str(event["channel"]))
+            case _ if kind in GONE:
+                await self.gone(us.workspace, str(event["channel"]))
+
+    async def said(self, raw: Json, us: Us, *, event_id: str = "") -> Outcome:
+        """Take in a message, live or read later."""
+        message = incoming(raw, us, event_id=event_id)
+        if message is None or _name(message) in self._removed:
+            return IGNORED
+        where = where_of(raw, us)
+        with self._marks.handling(where, message.position or 0):
+            outcome = await self._said(raw, us, message)
+        if outcome.verdict in OURS:
+            self._follow(where, message)
+        return outcome
+
+    async def changed(self, event: Json, us: Us) -> None:
+        """Take in a change of a message. A preview that Slack adds is none, and neither is our own answer as it grows."""
+        now, before = event["message"], event.get("previous_message") or {}
+        channel = str(event["channel"])
+        if now.get("subtype") == "tombstone":
+            return await self._remove(us, channel, str(now["ts"]))
+        raw = {**now, "type": "message", "channel": channel, "channel_type": event.get("channel_type")}
+        same = before.get("text") == now.get("text") if before else not now.get("edited")
+        if same or not is_speech(raw, us):
+            return None
+        name = (us.workspace, channel, str(now["ts"]))
+        edited = str((now.get("edited") or {}).get("ts") or "")
+        if edited < self._edits.get(name, "") or name in self._removed:
+            return None
+        message = await self._named(raw, us)
+        if message is None:
+            return None
+        outcome = await self._intake.edited(message)
+        remember(self._edits, name, max(edited, self._edits.get(name, "")))
+        if outcome.verdict in OURS:
+            self._follow(where_of(raw, us), message)
+        self._tell(message, outcome)
+        return None
+
+    async def gone(self, workspace: str, channel: str) -> None:
+        """Take in that a channel is not for us any more."""
+        await self._intake.gone(PLATFORM, workspace, channel, at=self._clock.now())
+        self._marks.forget(workspace, channel)
+
+    async def _said(self, raw: Json, us: Us, message: IncomingMessage) -> Outcome:
+        # Most of what is said in a channel is none of our business; nobody's name is asked for that.
+        if not concerns_us(message, self._rules_of(message), taking_part=True):
+            return IGNORED
+        message = await self._named(raw, us, event_id=message.event_id) or message
+        if await self._typed(message):
+            return IGNORED
+        outcome = await self._intake.take(message)
+        self._tell(message, outcome)
+        return outcome
+
+    async def _named(self, raw: Json, us: Us, *, event_id: str = "") -> IncomingMessage | None:
+        names = await self._people.names(us.workspace, people_of(raw))
+        return incoming(raw, us, names, event_id=event_id)
+
+    async def _remove(self, us: Us, channel: str, ts: str) -> None:
+        remember(self._removed, (us.workspace, channel, ts), None)
+        await self._intake.deleted([MessageName(platform=PLATFORM, workspace=us.workspace, channel=channel, id=ts)])
+
+    def _follow(self, where: Where, message: IncomingMessage) -> None:
+        position = message.position or 0
+        self._marks.follow(where, position)
+        thread = address_of(message, self._rules_of(message)).thread
+        if thread != where.thread:  # the answer begins one, where nobody has to mention us
+            begun = Where(place=Place.THREAD, workspace=where.workspace, channel=where.channel, thread=thread)
+            self._marks.follow(begun, position)
+
+    def _tell(self, message: IncomingMessage, outcome: Outcome) -> None:
+        name = _name(message)
+        if not outcome.notice or self._told.get(name) == outcome.notice:
+            return
+        remember(self._told, name, outcome.notice)
+        address = address_of(message, self._rules_of(message))
+
+        async def post() -> None:
+            await self._surface.post(address, outcome.notice, nonce=f"n{message.message_id}")
+
+        self._afterwards.begin("notice", post)
+
+    def _rules_of(self, message: IncomingMessage) -> Rules:
+        return self._rules(message.address.workspace, message.address.channel)
+
+
+def _name(message: IncomingMessage) -> Message:
+    return (message.address.workspace, message.address.channel, message.message_id)

@@ -1,0 +1,153 @@
+"""How far each place was read: the point from which what was missed is read after a gap.
+
+A mark says that everything said in a place up to there was handled. Places are those where the bot takes part: direct
+messages, threads, and channels where somebody spoke to it. While a workspace is held, from the beginning of a gap until it
+was read, its marks stay where they are: what is heard live lies behind the gap.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from bot.adapters.slack.inbound import PLATFORM, Where
+from bot.chat.protocol import Place
+from bot.clock import Clock
+from store import Store, StoreClosed, StoreUnavailable, Watermark
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = timedelta(seconds=5)
+"""A crash makes the next life read so much again; the store knows those messages already."""
+PLACES = 10_000
+"""Places whose marks are in memory, the ones followed last: some 5 MB. The store keeps the others."""
+
+
+@dataclass(slots=True)
+class _Mark:
+    position: int
+    """What is read from after a gap."""
+    handled: int = 0
+    """The furthest message handled; beyond `position` only while something before it is not, or a gap is."""
+    kept: int = 0
+    """What the store has."""
+    in_hand: set[int] = field(default_factory=set)
+
+
+class Watermarks:
+    """Keeps the marks in memory and writes them, all that moved in one transaction."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._marks: dict[Where, _Mark] = {}
+        self._held: set[str] = set()
+
+    async def restore(self) -> None:
+        """Begin with what the store keeps.
+
+        Raises:
+            StoreUnavailable.
+        """
+        stored = await self._store.watermarks(PLATFORM)
+        for mark in reversed(stored[:PLACES]):
+            self._marks[_where(mark)] = _Mark(mark.position, kept=mark.position)
+
+    def workspaces(self) -> list[str]:
+        """Name the workspaces that have marks."""
+        return sorted({where.workspace for where in self._marks})
+
+    def places(self, workspace: str) -> list[tuple[Where, int]]:
+        """Return the marks of a workspace's places, the furthest first."""
+        found = [(where, mark.position) for where, mark in self._marks.items() if where.workspace == workspace]
+        return sorted(found, key=lambda place: -place[1])
+
+    def hold(self, workspace: str) -> None:
+        """Keep the marks of a workspace where they are: something may have been missed."""
+        self._held.add(workspace)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The workspaces of which something may have been missed."""
+        return frozenset(self._held)
+
+    def release(self, workspace: str) -> None:
+        """Let them go on: what was missed has been read."""
+        self._held.discard(workspace)
+
+    @contextmanager
+    def handling(self, where: Where, position: int) -> Iterator[None]:
+        """Note that a message is in hand inside; it was handled when that ends without an error.
+
+        One that was not stays in hand: Slack delivers it again, and if not, the mark stays before it.
+        """
+        mark = self._marks.get(where)
+        if mark is not None:
+            mark.in_hand.add(position)
+        yield
+        mark = self._marks.get(where)
+        if mark is not None:
+            mark.in_hand.discard(position)
+            mark.handled = max(mark.handled, position)
+
+    def follow(self, where: Where, position: int) -> None:
+        """Keep a mark for a place from now on, beginning at a message of it that is handled."""
+        if where in self._marks:
+            return
+        self._marks[where] = _Mark(position)
+        if len(self._marks) > PLACES:
+            oldest = next(iter(self._marks))
+            del self._marks[oldest]
+
+    def forget(self, workspace: str, channel: str = "", thread: str = "") -> None:
+        """Drop the marks of a workspace, a channel with its threads, or a thread: it is gone."""
+        for where in list(self._marks):
+            if where.workspace == workspace and channel in ("", where.channel) and thread in ("", where.thread):
+                del self._marks[where]
+
+    async def drop(self, where: Where) -> None:
+        """Read a place no longer, here and after a restart: it is not for us any more."""
+        self._marks.pop(where, None)
+        try:
+            await self._store.unmark(PLATFORM, where.workspace, where.channel, where.thread)
+        except (StoreUnavailable, StoreClosed) as exc:
+            log.warning("slack.marks_not_kept", reason=str(exc))
+
+    async def run(self) -> None:
+        """Write what moved, every `INTERVAL`, until cancelled."""
+        while True:
+            await self._clock.sleep(INTERVAL)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what moved. What can't be written now is written later."""
+        moved = self._moved()
+        if not moved:
+            return
+        try:
+            await self._store.mark(PLATFORM, [written for written, _ in moved], at=self._clock.now())
+        except (StoreUnavailable, StoreClosed) as exc:
+            log.warning("slack.marks_not_kept", reason=str(exc))
+            return
+        for written, mark in moved:
+            mark.kept = max(mark.kept, written.position)
+
+    def _moved(self) -> list[tuple[Watermark, _Mark]]:
+        moved = []
+        for where, mark in self._marks.items():
+            if where.workspace not in self._held:
+                before = min(mark.in_hand, default=mark.handled + 1) - 1
+                mark.position = max(mark.position, min(before, mark.handled))
+            if mark.position > mark.kept:
+                written = Watermark(
+                    workspace=where.workspace, channel=where.channel, thread=where.thread, position=mark.position
+                )
+                moved.append((written, mark))
+        return moved
+
+
+def _where(mark: Watermark) -> Where:
+    place = Place.DIRECT if mark.channel.startswith("D") else Place.THREAD if mark.thread else Place.CHANNEL
+    return Where(place=place, workspace=mark.workspace, channel=mark.channel, thread=mark.thread)

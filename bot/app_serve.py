@@ -1,0 +1,116 @@
+"""Parley on the platforms that are configured: everything runs until SIGTERM or Ctrl-C, or until a platform refuses us.
+
+Taken down in this order: intake stops, running turns get their time while the platforms can still be written to, then the
+platforms' connections close, then the store.
+"""
+
+import asyncio
+import random
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import structlog
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from bot.adapters.protocol import Adapter, Inside
+from bot.app import Parley, running
+from bot.clock import Clock, SystemClock
+from bot.config import Settings
+from bot.llm.protocol import LLMClient
+from bot.web.server import WebSide
+
+log = structlog.get_logger(__name__)
+
+
+def build_adapters(settings: Settings, clock: Clock, rng: random.Random) -> list[Adapter]:
+    """Build the adapters of the platforms that are configured; an SDK is imported only where it is needed."""
+    adapters: list[Adapter] = []
+    if settings.discord_token is not None:
+        from bot.adapters.discord.adapter import DiscordAdapter
+
+        adapters.append(
+            DiscordAdapter(
+                settings.discord_token.get_secret_value(),
+                api_base_url=settings.discord_api_base_url,
+                gateway_url=settings.discord_gateway_url,
+                message_content=settings.discord_message_content,
+                clock=clock,
+                rng=rng,
+            )
+        )
+    if settings.slack_mode is not None:
+        from bot.adapters.slack.adapter import Credentials, SlackAdapter
+
+        credentials = Credentials(
+            bot_token=_revealed(settings.slack_bot_token),
+            app_token=_revealed(settings.slack_app_token),
+            signing_secret=_revealed(settings.slack_signing_secret),
+            client_id=settings.slack_client_id,
+            client_secret=_revealed(settings.slack_client_secret),
+        )
+        adapters.append(SlackAdapter(credentials, clock=clock, rng=rng, api_base_url=settings.slack_api_base_url))
+    return adapters
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistry) -> None:
+    """Run until asked to stop.
+
+    Raises:
+        PlatformRefused: a platform does not want us as we are set up.
+        StoreError: the store can't be opened.
+        WebError: the web side can't listen.
+    """
+    clock, rng = SystemClock(), random.Random()
+    adapters = build_adapters(settings, clock, rng)
+    surfaces = {adapter.platform: adapter.surface for adapter in adapters}
+    async with AsyncExitStack() as stack:
+        parley = await stack.enter_async_context(
+            running(settings, surfaces, model, clock, rng, platforms=lambda: [adapter.describe() for adapter in adapters])
+        )
+        web = _web_side(settings, parley, adapters, registry)
+        await web.start()
+        stack.push_async_callback(web.aclose)
+        await _serve_until_asked(settings, parley, adapters)
+
+
+async def _serve_until_asked(settings: Settings, parley: Parley, adapters: Sequence[Adapter]) -> None:
+    inside = Inside(
+        store=parley.store, intake=parley.intake, commands=parley.commands, presses=parley.presses, rules=parley.rules
+    )
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    tasks = {asyncio.create_task(adapter.run(inside), name=adapter.platform) for adapter in adapters}
+    stop = asyncio.create_task(asked.wait(), name="asked to stop")
+    try:
+        await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("app.stopping")
+        await asyncio.gather(*(adapter.stop_intake() for adapter in adapters))
+        await parley.turns.drain(settings.drain)
+    finally:
+        stop.cancel()
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def _web_side(settings: Settings, parley: Parley, adapters: Sequence[Adapter], registry: CollectorRegistry) -> WebSide:
+    async def ready(adapter: Adapter) -> bool:
+        return adapter.ready
+
+    token = _revealed(settings.http_token)
+    checks = {"store": parley.store.check} | {
+        adapter.platform: (lambda adapter=adapter: ready(adapter)) for adapter in adapters
+    }
+    mounts = [mount for adapter in adapters for mount in adapter.mounts]
+    return WebSide(settings.http_host, settings.http_port, token, registry, checks, mounts=mounts, names=settings.http_names)

@@ -1,0 +1,86 @@
+"""Many answers at once in one workspace: Slack never has to say no, and every answer ends whole."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from bot.adapters.slack.surface import SlackSurface
+from bot.chat.delivery import Reply
+from bot.chat.pacing import Pacers
+from bot.chat.protocol import Address
+from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
+from tests.fakes.clock import FakeClock
+from tests.fakes.slack import FakeSlack
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 60
+WORDS = [f"word{number}" for number in range(SECONDS)]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+async def slack(clock: FakeClock) -> AsyncIterator[FakeSlack]:
+    async with FakeSlack(clock=clock) as slack:
+        yield slack
+
+
+async def answer(surface: SlackSurface, address: Address, number: int, pacers: Pacers, clock: FakeClock) -> None:
+    """Let an answer grow by a word a second, and finish it."""
+
+    async def record(part: int, platform_id: str) -> None:
+        del part, platform_id
+
+    async with Reply(
+        surface,
+        address,
+        nonce=lambda part: f"n{number}x{part}",
+        parts={},
+        reconcile=False,
+        pacers=pacers,
+        clock=clock,
+        record=record,
+        guard=lambda: None,
+        controls=GROWING,
+    ) as reply:
+        for end in range(1, SECONDS + 1):
+            reply.show(" ".join(WORDS[:end]))
+            await clock.sleep(timedelta(seconds=1))
+        await reply.complete(" ".join(WORDS), FINISHED)
+
+
+async def run(clock: FakeClock, slack: FakeSlack, addresses: list[Address]) -> None:
+    """Let all of them be answered at once, while time passes no faster than Slack answers."""
+    pacers = Pacers(clock)
+    async with surface_on(slack, clock) as surface:
+        everything = asyncio.gather(
+            *(answer(surface, address, number, pacers, clock) for number, address in enumerate(addresses))
+        )
+        while not everything.done():
+            await clock.advance(timedelta(milliseconds=200))
+            await slack.until(lambda: all(request.status for request in slack.requests[-100:]))
+            await asyncio.sleep(0.001)
+        await everything
+
+
+async def test_twenty_answers_in_channels_keep_within_fifty_updates_a_minute(slack, clock):
+    ada = slack.workspace.user("Ada")
+    channels = [slack.workspace.channel(f"room{number}", ada) for number in range(20)]
+    await run(clock, slack, [below(await ada.say(channel, "hello")) for channel in channels])
+    assert slack.refused == []
+    assert [[text_of(message) for message in answers(channel)] for channel in channels] == [[" ".join(WORDS)]] * 20
+
+
+async def test_twenty_five_answers_in_direct_messages_keep_within_every_limit(slack, clock):
+    people = [slack.workspace.user(f"user{number}") for number in range(25)]
+    await run(clock, slack, [below(await person.say(person.dm, "hello")) for person in people])
+    assert slack.refused == []
+    assert [[text_of(message) for message in answers(person.dm)] for person in people] == [[" ".join(WORDS)]] * 25
+    assert len(slack.asked("chat.startStream")) == 20
+    assert {session.status for session in slack.sessions.values()} == {"active"}

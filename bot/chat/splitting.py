@@ -82,7 +82,7 @@ class _Fence:
     opening: str
 
     def closed_by(self, line: str) -> bool:
-        run = line.strip(" \t\r\n")
+        run = line.lstrip(" \t").rstrip(" \t\r\n")
         return run.startswith(self.marker) and not run.strip(self.marker[0])
 
     def closing(self, line: str) -> str:

@@ -4,7 +4,7 @@ from itertools import accumulate
 
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.chat import splitting
@@ -89,6 +89,7 @@ def test_all_parts_but_the_last_are_final(text, more, limit, measure):
     assert split(text + more, limit, measure)[: len(final)] == final
 
 
+@example(text="\n\n\n````\n\r````", limit=16, measure=Measure.CHARACTERS)
 @given(st.lists(pieces, min_size=5, max_size=40).map("".join), limits, measures)
 @settings(max_examples=150, deadline=None)
 def test_parts_never_change_while_a_text_comes_in_by_characters(text, limit, measure):

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from bench.workload import ANSWER, QUESTION, WINDOW
-from store.protocol import ConversationKey
 from store.sqlite_file import prepare
+from store.values import ConversationKey
 
 PLATFORM = "bench"
 DAY_US = 86_400_000_000

@@ -1,7 +1,23 @@
-"""The store's face: the words of `store.protocol` and the way to open one."""
+"""The store's face: its laws, its words, its failures, and the way to open one."""
 
+from store.errors import (
+    ConversationNotFound,
+    LeaseLost,
+    NotOurs,
+    SchemaTooNew,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreDenied,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    UnstorableText,
+    refuse_unstorable,
+)
 from store.open import open_store
-from store.protocol import (
+from store.protocol import Store
+from store.values import (
     LARGE_FILES,
     MESSAGES_COUNTED,
     RETRACTED,
@@ -16,39 +32,25 @@ from store.protocol import (
     Claim,
     Conversation,
     ConversationKey,
-    ConversationNotFound,
     ConversationSummary,
     Ending,
     Feedback,
     Hold,
     Installation,
-    LeaseLost,
     Located,
     Message,
     MessageName,
     NewMessage,
-    NotOurs,
     Redo,
     Renewal,
     Revised,
     Role,
-    SchemaTooNew,
     Stopped,
-    Store,
-    StoreBusy,
-    StoreClosed,
-    StoreDamaged,
-    StoreDenied,
-    StoreError,
-    StoreRefused,
     StoreStatus,
-    StoreUnavailable,
     Turn,
     TurnFacts,
     TurnState,
-    UnstorableText,
     Watermark,
-    refuse_unstorable,
 )
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from store.protocol import SchemaTooNew
+from store.errors import SchemaTooNew
 
 HEAD = "0003"
 """The newest revision; `tests/store/test_migrations.py` holds it against Alembic's own idea of it."""

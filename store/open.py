@@ -4,7 +4,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from store.protocol import Store, StoreDenied
+from store.errors import StoreDenied
+from store.protocol import Store
 
 
 async def open_store(url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Store:

@@ -25,8 +25,12 @@ from store import sqlite_people as people
 from store import sqlite_places as places
 from store import sqlite_turns as turns
 from store import sqlite_workspaces as workspaces
+from store.errors import StoreError, refuse_unstorable
 from store.migrate import upgrade
-from store.protocol import (
+from store.sqlite_file import FileLock, look, prepare, uri_of
+from store.sqlite_rows import MICROSECOND, columns_of, columns_of_name, us_of
+from store.sqlite_writer import SqliteWriter
+from store.values import (
     SUMMARIES,
     Absorbed,
     Accepted,
@@ -47,16 +51,11 @@ from store.protocol import (
     Revised,
     Role,
     Stopped,
-    StoreError,
     StoreStatus,
     TurnFacts,
     TurnState,
     Watermark,
-    refuse_unstorable,
 )
-from store.sqlite_file import FileLock, look, prepare, uri_of
-from store.sqlite_rows import MICROSECOND, columns_of, columns_of_name, us_of
-from store.sqlite_writer import SqliteWriter
 
 PURGE_ROWS = 1000
 """Rows of a purged workspace that are erased in one transaction."""

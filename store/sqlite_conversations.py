@@ -7,10 +7,11 @@ Functions on the writing connection, each inside one transaction; times are in m
 import sqlite3
 
 import store.sqlite_sql as sql
-from store.protocol import Conversation, ConversationNotFound, Ending, Message, Role, StoreStatus
+from store.errors import ConversationNotFound
 from store.sqlite_places import unmark_purged
 from store.sqlite_rows import ROLES, conversation_of, read_window, time_of
 from store.sqlite_turns import LAST
+from store.values import Conversation, Ending, Message, Role, StoreStatus
 
 Key = tuple[str, str, str, str, str]
 """A `ConversationKey` by its columns."""

@@ -12,8 +12,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from store.errors import StoreDamaged, StoreDenied, StoreUnavailable
 from store.migrate import needs_upgrade
-from store.protocol import StoreDamaged, StoreDenied, StoreUnavailable
 from store.sqlite_file import FileLock, Found, look, put_in_place, revision_of, uri_of
 from store.sqlite_writer import BUSY_TIMEOUT_MS, translated
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import store.sqlite_sql as sql
-from store.protocol import TURN_MESSAGES, Ending, Hold, Located, Redo, Revised, Role, TurnFacts, TurnState
 from store.sqlite_people import feedback_of, leave
 from store.sqlite_rows import conversation_of
 from store.sqlite_turns import move_answer, must_hold, take_again
+from store.values import TURN_MESSAGES, Ending, Hold, Located, Redo, Revised, Role, TurnFacts, TurnState
 
 Name = tuple[str, str, str, str]
 """A `MessageName` by its columns."""

@@ -13,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import quote
 
+from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
 from store.migrate import HEAD, needs_upgrade, upgrade
-from store.protocol import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
 from store.sqlite_writer import translated
 
 APPLICATION_ID = 0x50524C59

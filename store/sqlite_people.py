@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Collection
 
 import store.sqlite_sql as sql
-from store.protocol import MESSAGES_COUNTED, ConversationKey, ConversationSummary, Feedback
 from store.sqlite_rows import conversation_of
+from store.values import MESSAGES_COUNTED, ConversationKey, ConversationSummary, Feedback
 
 
 def take_part(db: sqlite3.Connection, key: ConversationKey, conversation_id: int, author_id: str) -> None:

@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Collection
 
 import store.sqlite_sql as sql
-from store.protocol import ChannelSetting, TurnState, Watermark
 from store.sqlite_turns import settle_queued
+from store.values import ChannelSetting, TurnState, Watermark
 
 Place = tuple[str, str, str, str]
 """Platform, workspace, channel and thread; an absent part of the last two stands for any."""

@@ -1,11 +1,12 @@
-"""SQLite's rows as the values of `store.protocol`, and back."""
+"""SQLite's rows as the values of `store.values`, and back."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import store.sqlite_sql as sql
-from store.protocol import (
+from store.errors import refuse_unstorable
+from store.values import (
     LARGE_FILES,
     TOO_FAR_BACK,
     Answer,
@@ -16,7 +17,6 @@ from store.protocol import (
     Message,
     MessageName,
     Role,
-    refuse_unstorable,
 )
 
 ROLES = (Role.USER, Role.ASSISTANT)

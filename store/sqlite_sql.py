@@ -5,7 +5,7 @@ Times are microseconds since 1970; a lease is free when `lease_until` is not in 
 
 # ruff: noqa: S608 - put together from numbers and words of our own; what comes from outside is bound
 
-from store.protocol import RETRACTED, SMALL_FILE, TURN_MESSAGES
+from store.values import RETRACTED, SMALL_FILE, TURN_MESSAGES
 
 # What the holder of a turn is asked, in `turn.stop`. A turn that was retracted ends only by a holder who was told so:
 # another one may have shown more of the reply meanwhile.

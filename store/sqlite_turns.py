@@ -9,7 +9,10 @@ import sqlite3
 from collections.abc import Sequence
 
 import store.sqlite_sql as sql
-from store.protocol import (
+from store.errors import LeaseLost
+from store.sqlite_people import take_part
+from store.sqlite_rows import columns_of, read_answer, read_window, time_of
+from store.values import (
     TURN_MESSAGES,
     Absorbed,
     Accepted,
@@ -17,15 +20,12 @@ from store.protocol import (
     Claim,
     ConversationKey,
     Hold,
-    LeaseLost,
     NewMessage,
     Renewal,
     Stopped,
     Turn,
     TurnState,
 )
-from store.sqlite_people import take_part
-from store.sqlite_rows import columns_of, read_answer, read_window, time_of
 
 LAST = (1 << 63) - 1
 """A position behind all others; as a limit, none."""

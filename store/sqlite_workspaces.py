@@ -7,8 +7,8 @@ Functions on the writing connection, each inside one transaction; times are in m
 import sqlite3
 
 import store.sqlite_sql as sql
-from store.protocol import Installation
 from store.sqlite_rows import time_of
+from store.values import Installation
 
 CONVERSATIONS = 2000
 """Conversations, of any workspace, that are looked through at once: a few milliseconds in which nobody else is served."""

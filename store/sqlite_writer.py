@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from store.protocol import StoreClosed, StoreDamaged, StoreDenied, StoreError, StoreUnavailable
+from store.errors import StoreClosed, StoreDamaged, StoreDenied, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]

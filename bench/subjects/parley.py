@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.filling import PLATFORM, fill, key_of
 from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, chosen, drive, result
-from store.protocol import Answer, ConversationKey, Ending, NewMessage, TurnState
 from store.sqlite import SqliteStore
+from store.values import Answer, ConversationKey, Ending, NewMessage, TurnState
 
 LEASE = timedelta(seconds=60)
 PLATFORMS = (PLATFORM,)

@@ -15,7 +15,7 @@ from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, Rep
 from bot.chat.pacing import Pacers
 from bot.chat.protocol import Address, DeliveryDelayed, FileOffer, Limits, Measure, OutcomeUnknown, Unreachable, Write
 from bot.chat.splitting import join, split
-from store.protocol import LeaseLost
+from store.errors import LeaseLost
 from tests.contracts.surface_laws import SurfaceLaws
 from tests.fakes.clock import FakeClock
 from tests.fakes.surface import FakeSurface, Fault

@@ -8,7 +8,7 @@ import pytest
 
 from bot.chat.sweeper import JUMP, Sweeper, Swept
 from store import NewMessage, Store, StoreUnavailable, TurnState, open_store
-from store.protocol import ConversationKey
+from store.values import ConversationKey
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from store import ConversationNotFound, LeaseLost, Store, TurnState
-from store.protocol import TURN_MESSAGES
+from store.values import TURN_MESSAGES
 from tests.contracts.store_words import (
     LEASE,
     OVER,

@@ -3,7 +3,7 @@
 import pytest
 
 from store import RETRACTED, Attachment, Claim, Ending, LeaseLost, Store, TurnState
-from store.protocol import TURN_MESSAGES
+from store.values import TURN_MESSAGES
 from tests.contracts.store_words import (
     AT,
     LEASE,

@@ -19,7 +19,7 @@ from store import (
     TurnState,
     UnstorableText,
 )
-from store.protocol import KEY_PART_LENGTH
+from store.values import KEY_PART_LENGTH
 from tests.contracts.store_words import (
     AT,
     FENCED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from store import RETRACTED, ConversationKey, Hold, Redo, TurnState
-from store.protocol import TURN_MESSAGES
+from store.values import TURN_MESSAGES
 
 
 @dataclass

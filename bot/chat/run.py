@@ -32,7 +32,10 @@ RENEWAL = timedelta(seconds=10)
 STORE_PAUSE = timedelta(seconds=2)
 """How long claiming, or a turn, rests after the store failed."""
 ATTEMPTS = 3
-"""Claims after which a turn that never settles is taken to be the reason, and set aside."""
+"""Claims after which a turn that never has an outcome is taken to be the reason, and set aside."""
+DELIVERIES = 20
+"""Claims after which a turn that is never shown is set aside without another word. Most of the time it only waits for its
+place among the writes of a busy workspace: who is killed every second for a while must not take it for the reason."""
 NONCE_LENGTH = 25
 """Discord takes no longer nonce."""
 
@@ -222,8 +225,8 @@ class TurnRun:
     async def _outcome(self) -> Outcome | None:
         """Find out what the turn says, and have it stored; None when it is set aside without another word."""
         claim = self.claim
-        if claim.turn.attempts > 2 * ATTEMPTS:
-            return None  # even saying that it is set aside failed each time
+        if claim.turn.attempts > DELIVERIES:
+            return None
         if claim.turn.error == TurnError.RETRACTED:
             return Outcome(error=TurnError.RETRACTED)
         if claim.turn.state is TurnState.DELIVERING:

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from bot.chat.protocol import Address, Place
-from bot.chat.run import ATTEMPTS, LEASE, TurnSettings, nonce
+from bot.chat.run import ATTEMPTS, DELIVERIES, LEASE, TurnSettings, nonce
 from bot.llm.protocol import LLMTimeout, LLMUnavailable, PromptRole, PromptTooLong, StreamBroken
-from store import Ending, LeaseLost, StoreUnavailable, Turn, TurnState, open_store
+from store import Answer, Ending, LeaseLost, StoreUnavailable, Turn, TurnState, open_store
 from tests.chat.chatting import PLATFORM, cancelled, chatting, until
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
@@ -297,6 +297,25 @@ async def test_a_message_that_kills_each_time_is_set_aside_and_told_once_while_o
         (sentence,) = chat.surface.texts(KITCHEN)
         assert "set it aside" in sentence
         assert chat.surface.texts(Address(platform=PLATFORM, workspace="w", channel="garden")) == ["Fine."]
+
+
+@pytest.mark.parametrize(("deaths", "shown"), [(DELIVERIES - 1, ["Known."]), (DELIVERIES, [])])
+async def test_an_answer_that_is_known_is_shown_though_many_processes_died_while_it_waited(
+    deaths: int, shown: list[str]
+) -> None:
+    clock = FakeClock()
+    async with chatting(clock=clock, working=False) as chat:
+        await chat.say("Question")
+        claim = await chat.store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
+        assert claim is not None
+        assert await chat.store.finish(claim.hold, Answer(text="Known.", ending=Ending.COMPLETE))
+        for _ in range(deaths - 1):
+            await clock.advance(LEASE)
+            assert await chat.store.claim(lease=LEASE, window=20, platforms=(PLATFORM,)) is not None
+        await clock.advance(LEASE)
+        chat.task = asyncio.create_task(chat.turns.run())
+        await chat.quiet()
+        assert chat.surface.texts(KITCHEN) == shown
 
 
 async def test_a_worker_that_was_paused_past_its_lease_posts_and_stores_nothing() -> None:

@@ -1,52 +1,17 @@
 """The real `parley run` on Discord, a process that can be killed: what people see there stays whole, once and in order."""
 
-import os
 import random
-import signal
-from collections.abc import Iterator
-from datetime import timedelta
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.bots import PLACES, SHARE, WITHIN, Bot, bot_in, kill_at_random, kill_report, settled
 from tests.e2e.ledger import read_ledger
 from tests.e2e.servers import Model
-from tests.e2e.zygote import Life, Zygote
+from tests.e2e.zygote import Zygote
 from tests.fakes.discord import FakeDiscordThread
-
-WITHIN = timedelta(seconds=30)
-"""How long something is waited for that must come; only a failing test waits that long."""
-
-
-class Bot:
-    """`parley run` with its store, which lives on when the process ends."""
-
-    def __init__(self, helper: Zygote, directory: Path, env: dict[str, str]) -> None:
-        self._helper = helper
-        self._directory = directory
-        self._env = env
-        self.life: Life | None = None
-
-    @property
-    def store(self) -> Path:
-        return self._directory / "parley.db"
-
-    @property
-    def errors(self) -> str:
-        return (self._directory / "stderr").read_text()
-
-    def start(self, **env: str) -> Life:
-        self.life = self._helper.start(self._directory, "run", stderr=self._directory / "stderr", env={**self._env, **env})
-        return self.life
-
-    def kill(self) -> None:
-        assert self.life is not None
-        self.life.kill()
-
-    def stop(self) -> int:
-        assert self.life is not None
-        os.kill(self.life.pid, signal.SIGTERM)
-        return self.life.ended()
 
 
 @pytest.fixture
@@ -57,19 +22,14 @@ def discord() -> Iterator[FakeDiscordThread]:
 
 @pytest.fixture
 def bot(helper: Zygote, tmp_path: Path, model: Model, discord: FakeDiscordThread) -> Iterator[Bot]:
-    (home := tmp_path / "home").mkdir()
     env = {
         **model.env,
         "DISCORD_TOKEN": discord.token,
         "DISCORD_API_BASE_URL": discord.api_url,
         "DISCORD_GATEWAY_URL": discord.gateway_url,
-        "HTTP_PORT": "0",
-        "LOG_LEVEL": "INFO",
     }
-    running = Bot(helper, home, env)
-    yield running
-    if running.life is not None and not running.life._ended:
-        running.kill()
+    with bot_in(helper, tmp_path / "home", env) as running:
+        yield running
 
 
 def connected(discord: FakeDiscordThread, times: int = 1) -> None:
@@ -138,36 +98,32 @@ def test_what_is_said_between_two_lives_is_answered_once_by_the_next(
     assert answers == ["You asked: one", "You asked: two", "You asked: eins", "You asked: zwei"]
 
 
+@pytest.mark.trial
 def test_kills_at_random_moments_lose_nothing_and_answer_nothing_twice(
-    bot: Bot, discord: FakeDiscordThread, request: pytest.FixtureRequest
+    bot: Bot, discord: FakeDiscordThread, request: pytest.FixtureRequest, report: Callable[[str], None]
 ) -> None:
     given: int | None = request.config.getoption("--trial-seed")
-    seed = random.randrange(10**9) if given is None else given
-    rng = random.Random(seed)
-    general, ada = discord.guild("Home").channel("general"), discord.user("Ada")
+    seed, began = random.randrange(10**9) if given is None else given, time.monotonic()
+    home = discord.guild("Home")
+    people = [discord.user(f"user{number}") for number in range(PLACES)]
+    channels = [home.channel(f"channel{number}") for number in range(PLACES)]
+
+    def say(place: int, text: str) -> None:
+        discord.do(people[place].say, channels[place], f"{discord.bot.mention} {text}")
+
     bot.start()
     connected(discord)
-    for number in range(8):
-        discord.do(ada.say, general, f"{discord.bot.mention} question {number}")
-        assert bot.life is not None
-        bot.life.read_for(rng.uniform(0, 0.4))
-        bot.kill()
-        bot.start()
-    wanted = [f"You asked: question {number}" for number in range(8)]
-
-    def answered() -> bool:
-        answers = [text for text in general.texts if not text.startswith("<@")]
-        return all(any(text in answer for answer in answers) for text in wanted[-1:]) and answers != []
-
-    discord.until(answered, within=WITHIN)
+    said = kill_at_random(bot, say, kills=request.config.getoption("--trial-kills") // SHARE, seed=seed)
+    discord.until(lambda: settled(bot, said), within=4 * WITHIN)
     assert bot.stop() == 0
-    ledger = read_ledger(bot.store)
-    assert [said.text for said in ledger.said] == [f"question {number}" for number in range(8)], f"seed {seed}"
-    assert ledger.open == [], f"seed {seed}"
-    answers = [message for message in general.messages if message.author.id == discord.bot.id]
-    assert len({message.text for message in answers}) == len(answers), f"seed {seed}: answered twice"
-    kept = [text for said in ledger.said for text, _ in said.answers]
-    assert sorted(message.text for message in answers) == sorted(kept), f"seed {seed}"
+    shown = [message.text for channel in channels for message in channel.messages if message.author.id == discord.bot.id]
+    report(kill_report("Discord", bot, said, shown, seed=seed, began=began))
+    ledger = bot.ledger
+    assert sorted(ledger.texts) == sorted(said)
+    assert {turn.state for turn in ledger.turns} == {"done"}
+    # Questions that came before the first word of an answer share it, so there may be fewer answers than questions.
+    assert sorted(shown) == sorted(text for line in ledger.said for text, _ in line.answers)
+    assert len(shown) == len(set(shown)) == len(ledger.turns)
 
 
 def test_a_wrong_token_ends_with_78_and_says_where_to_get_another(bot: Bot) -> None:

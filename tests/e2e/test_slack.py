@@ -1,56 +1,23 @@
 """The real `parley run` on Slack, a process that can be killed: what people see there stays whole, once and in order."""
 
-import os
 import random
-import signal
 import socket
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.bots import PLACES, SHARE, WITHIN, Bot, bot_in, kill_at_random, kill_report, settled
 from tests.e2e.ledger import read_ledger
 from tests.e2e.servers import Model
-from tests.e2e.zygote import Life, Zygote
+from tests.e2e.zygote import Zygote
 from tests.fakes.slack import Channel, FakeSlackThread
 
-WITHIN = timedelta(seconds=30)
-"""How long something is waited for that must come; only a failing test waits that long."""
 SOON = [timedelta(seconds=1)] * 5
-
-
-class Bot:
-    """`parley run` with its store, which lives on when the process ends."""
-
-    def __init__(self, helper: Zygote, directory: Path, env: dict[str, str]) -> None:
-        self._helper = helper
-        self._directory = directory
-        self._env = env
-        self.life: Life | None = None
-
-    @property
-    def store(self) -> Path:
-        return self._directory / "parley.db"
-
-    @property
-    def errors(self) -> str:
-        return (self._directory / "stderr").read_text()
-
-    def start(self, **env: str) -> Life:
-        self.life = self._helper.start(self._directory, "run", stderr=self._directory / "stderr", env={**self._env, **env})
-        return self.life
-
-    def kill(self) -> None:
-        assert self.life is not None
-        self.life.kill()
-
-    def stop(self) -> int:
-        assert self.life is not None
-        os.kill(self.life.pid, signal.SIGTERM)
-        return self.life.ended()
 
 
 @pytest.fixture
@@ -61,19 +28,14 @@ def slack() -> Iterator[FakeSlackThread]:
 
 @pytest.fixture
 def bot(helper: Zygote, tmp_path: Path, model: Model, slack: FakeSlackThread) -> Iterator[Bot]:
-    (home := tmp_path / "home").mkdir()
     env = {
         **model.env,
         "SLACK_BOT_TOKEN": slack.bot_token,
         "SLACK_APP_TOKEN": slack.app_token,
         "SLACK_API_BASE_URL": slack.api_url,
-        "HTTP_PORT": "0",
-        "LOG_LEVEL": "INFO",
     }
-    running = Bot(helper, home, env)
-    yield running
-    if running.life is not None and not running.life._ended:
-        running.kill()
+    with bot_in(helper, tmp_path / "home", env) as running:
+        yield running
 
 
 def connected(slack: FakeSlackThread) -> None:
@@ -157,35 +119,32 @@ def test_what_is_said_between_two_lives_is_answered_once_by_the_next(bot: Bot, s
     assert said == ["one", "two", "eins", "zwei"]
 
 
+@pytest.mark.trial
 def test_kills_at_random_moments_lose_nothing_and_answer_nothing_twice(
-    bot: Bot, slack: FakeSlackThread, request: pytest.FixtureRequest
+    bot: Bot, slack: FakeSlackThread, request: pytest.FixtureRequest, report: Callable[[str], None]
 ) -> None:
     given: int | None = request.config.getoption("--trial-seed")
-    seed = random.randrange(10**9) if given is None else given
-    rng = random.Random(seed)
+    seed, began = random.randrange(10**9) if given is None else given, time.monotonic()
     home = slack.workspace
-    ada = slack.do(home.user, "Ada")
-    general = slack.do(home.channel, "general", ada)
+    people = [slack.do(home.user, f"user{number}") for number in range(PLACES)]
+    channels = [slack.do(home.channel, f"channel{number}", people[number]) for number in range(PLACES)]
+
+    def say(place: int, text: str) -> None:
+        slack.do(people[place].say, channels[place], f"{home.bot.mention} {text}")
+
     bot.start()
     connected(slack)
-    for number in range(6):
-        slack.do(ada.say, general, f"{home.bot.mention} question {number}")
-        assert bot.life is not None
-        bot.life.read_for(rng.uniform(0, 0.4))
-        bot.kill()
-        bot.start()
-
-    def answered() -> bool:
-        shown = answers(slack, general)
-        return all(any(f"You asked: question {number}" in text for text in shown) for number in range(6))
-
-    slack.until(answered, within=WITHIN)
+    said = kill_at_random(bot, say, kills=request.config.getoption("--trial-kills") // SHARE, seed=seed)
+    slack.until(lambda: settled(bot, said), within=6 * WITHIN)
     slack.until(lambda: slack.quiet, within=WITHIN)
     assert bot.stop() == 0
-    ledger = read_ledger(bot.store)
-    assert sorted(said.text for said in ledger.said) == [f"question {number}" for number in range(6)], f"seed {seed}"
-    assert ledger.open == [], f"seed {seed}"
-    assert len(answers(slack, general)) == 6, f"seed {seed}: answered twice"
+    shown = [text.split("\n")[0] for text in answers(slack, *channels)]
+    report(kill_report("Slack", bot, said, shown, seed=seed, began=began))
+    ledger = bot.ledger
+    assert sorted(ledger.texts) == sorted(said)
+    assert {turn.state for turn in ledger.turns} == {"done"}
+    assert sorted(shown) == sorted(text for line in ledger.said for text, _ in line.answers)
+    assert len(shown) == len(set(shown)) == len(said)
 
 
 def test_by_http_it_is_reached_under_the_names_of_its_settings(bot: Bot, slack: FakeSlackThread) -> None:

@@ -88,7 +88,7 @@ class DiscordAdapter:
             inside.intake,
             inbox,
             marks,
-            Places(self._logged_in),
+            Places(self._logged_in, self._clock),
             self._logged_in,
             self.surface,
             self._clock,

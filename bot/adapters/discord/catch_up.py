@@ -21,6 +21,7 @@ from bot.adapters.discord.gate import Gate, our_id
 from bot.adapters.discord.places import Where
 from bot.adapters.discord.rest_errors import Code, translated
 from bot.adapters.discord.watermarks import Watermarks
+from bot.adapters.failures import describe
 from bot.chat.policy import Rules, Trigger
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, Place, Unreachable
 from bot.clock import Clock
@@ -149,7 +150,7 @@ class CatchUp:
                 log.warning("discord.catch_up_failed", workspace=workspace, reason=str(exc), seconds=wait.total_seconds())
             except Exception as exc:  # noqa: BLE001 - what one guild does must not end its catch-up for good
                 wait = LONGEST_RETRY
-                log.error("discord.catch_up_failed", workspace=workspace, reason=repr(exc)[:500])
+                log.error("discord.catch_up_failed", workspace=workspace, reason=describe(exc))
             else:
                 self._marks.release(workspace)
                 return

@@ -4,6 +4,7 @@ Its handlers only put things into queues, each in its first step: discord.py run
 first steps are in the order of the events, and nothing behind an `await` is.
 """
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,13 +14,21 @@ import structlog
 
 from bot.adapters.discord.catch_up import CatchUp
 from bot.adapters.discord.gate import Gate, our_id
+from bot.adapters.discord.global_limit import limit_silence
 from bot.adapters.discord.places import workspace_of
+from bot.adapters.discord.refusals import refusals_counted
+from bot.adapters.failures import describe
 from bot.clock import Clock
 
 log = structlog.get_logger(__name__)
 
 BETWEEN_IDENTIFIES = timedelta(seconds=5)
 """Discord takes one IDENTIFY in 5 s."""
+LONGEST_BETWEEN_IDENTIFIES = timedelta(seconds=30)
+"""What that grows to while sessions are refused one after another: at the library's own pace a day's would be gone in 80
+minutes. The library gives a whole connection 60 s."""
+CALM = timedelta(minutes=10)
+"""A session that lasted so long is no part of such a series."""
 IDENTIFIES_KEPT = 5
 """Of the 1000 a day, so many are left for a restart by hand: whoever uses the last one has the token reset."""
 LONGEST_RATE_LIMIT = 30.0
@@ -63,6 +72,7 @@ class ParleyClient(discord.AutoShardedClient):
             # Without it, Discord takes every @ in a text at its word.
             allowed_mentions=discord.AllowedMentions(everyone=False, roles=False, users=False, replied_user=True),
             max_ratelimit_timeout=LONGEST_RATE_LIMIT,
+            http_trace=refusals_counted(),
         )
         self._gate = gate
         self._catch_up = catch_up
@@ -70,6 +80,8 @@ class ParleyClient(discord.AutoShardedClient):
         self._setup = setup
         self._launched: set[int] = set()
         self._up: set[int] = set()
+        self._identified: dict[int | None, tuple[int, timedelta]] = {}
+        """How often each shard has identified in a series, and when it last did."""
         self._down: dict[int, timedelta] = {}
         """Since when each shard has been disconnected."""
 
@@ -86,6 +98,7 @@ class ParleyClient(discord.AutoShardedClient):
     # The connection
 
     async def setup_hook(self) -> None:
+        limit_silence(self, LONGEST_RATE_LIMIT)
         for prepare in self._setup:
             await prepare(self)
 
@@ -101,9 +114,14 @@ class ParleyClient(discord.AutoShardedClient):
         await super().launch_shard(discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY, shard_id, initial=initial)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        times, last = self._identified.get(shard_id, (0, timedelta()))
+        if self._clock.monotonic() - last >= CALM:
+            times = 0
         if not initial:
-            await self._clock.sleep(BETWEEN_IDENTIFIES)
+            doubled = BETWEEN_IDENTIFIES * (1 << min(max(times - 1, 0), 8))
+            await self._clock.sleep(min(doubled, LONGEST_BETWEEN_IDENTIFIES))
             await self._require_identifies()
+        self._identified[shard_id] = (times + 1, self._clock.monotonic())
         log.info("discord.identified", shard=shard_id)
 
     async def _require_identifies(self) -> None:
@@ -131,7 +149,8 @@ class ParleyClient(discord.AutoShardedClient):
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         # The library would print a traceback with the event's content.
-        log.exception("discord.handler_failed", handler=event_method)
+        failure = sys.exception()
+        log.error("discord.handler_failed", handler=event_method, error=describe(failure) if failure else "")
 
     # What is heard
 

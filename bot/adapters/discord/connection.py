@@ -24,6 +24,8 @@ LONGEST_PAUSE = timedelta(minutes=5)
 WATCH = timedelta(seconds=30)
 LOGIN_LIMIT = timedelta(minutes=1)
 """discord.py would wait 5 minutes for an answer, and then try again."""
+LONGEST_REST = timedelta(hours=1)
+"""The wait until Discord is asked anew whether it grants sessions again, whatever it said."""
 STEADY = timedelta(minutes=10)
 """A connection that held so long is no part of a series of failures."""
 
@@ -60,7 +62,7 @@ async def stay_connected(token: str, make_client: Callable[[], ParleyClient], cl
                 reason = await _connect(client, clock)
         except IdentifiesSpent as exc:
             log.error("discord.sessions_spent", reason=str(exc), minutes=round(exc.reset_after.total_seconds() / 60))
-            await clock.sleep(exc.reset_after)
+            await clock.sleep(min(exc.reset_after, LONGEST_REST))
             continue
         except Exception as exc:
             if refusal := refusal_of(exc):

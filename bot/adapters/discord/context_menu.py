@@ -11,6 +11,7 @@ from discord import app_commands
 
 from bot.adapters.discord.inbound import offered_by, shown_by
 from bot.adapters.discord.interactions import place_of, respond
+from bot.adapters.discord.permissions import may_answer
 from bot.adapters.discord.places import PLATFORM, Places
 from bot.chat import words
 from bot.chat.intake import Intake, Verdict
@@ -40,7 +41,7 @@ class AskAbout:
 
     async def _ask(self, interaction: discord.Interaction[Any], message: discord.Message) -> str:
         question = await self._question(interaction, message)
-        if interaction.guild_id is not None and not _may_answer(interaction.app_permissions, question.place):
+        if interaction.guild_id is not None and not may_answer(interaction.app_permissions, question.place):
             return words.ASK_NO_ROOM
         if not question.files and not any(quote.text.strip() for quote in question.quotes):
             return words.NOTHING_TO_READ
@@ -76,7 +77,3 @@ class AskAbout:
             quotes=shown_by(message),
             files=offered_by(message),
         )
-
-
-def _may_answer(ours: discord.Permissions, place: Place) -> bool:
-    return ours.send_messages_in_threads if place is Place.THREAD else ours.send_messages

@@ -7,6 +7,7 @@ from datetime import timedelta
 import aiohttp
 import discord
 
+from bot.adapters.discord.connection import calm_library_log
 from bot.adapters.discord.permissions import invite_url, missing
 from bot.findings import Finding, Verdict
 
@@ -21,7 +22,9 @@ PORTAL = "discord.com/developers/applications"
 
 async def examine_discord(token: str, *, message_content: bool) -> list[Finding]:
     """Find out what is good and what is wrong; `message_content`: the bot is to run with that intent."""
-    client = discord.Client(intents=discord.Intents.none(), max_ratelimit_timeout=PATIENCE.total_seconds())
+    calm_library_log()
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we have no voice, and need not be told
+    client = discord.Client(intents=discord.Intents(guilds=True), max_ratelimit_timeout=PATIENCE.total_seconds())
     found: list[Finding] = []
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):

@@ -12,7 +12,8 @@ import discord
 import structlog
 
 from bot.adapters.discord.inbound import incoming, is_speech
-from bot.adapters.discord.inbox import Inbox
+from bot.adapters.discord.inbox import Inbox, Room
+from bot.adapters.discord.permissions import may_answer
 from bot.adapters.discord.places import PLATFORM, Places, Where, workspace_of
 from bot.adapters.discord.watermarks import Watermarks
 from bot.chat.intake import Intake, Outcome, Verdict
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 LOGIN = timedelta(seconds=5)
 """The wait before another try while nobody is logged in."""
+EDIT_AGE = timedelta(hours=1)
+"""Edits are told of at once, or after a resumed session a little later. What comes with an older one is something else that
+happened to the message: somebody pinned it, or began a thread at it."""
 EDITS_REMEMBERED = 1000
 """Messages whose last edit is known. Discord tells of a link's preview seconds after the edit that brought it."""
 OURS = (Verdict.TAKEN, Verdict.KNOWN)
@@ -69,25 +73,27 @@ class Gate:
         Raises:
             DeliveryDelayed: there is no room for it now.
         """
-        handled = self._said(message)
+        handled = self._said(message, again=True)
         if handled is None:
             raise DeliveryDelayed("too much waits to be handled", retry_after=self._surface.limits.status)
         await asyncio.shield(handled)
 
     def changed(self, message: discord.Message, us: int) -> None:
-        """Take in an edit. A preview that Discord adds is none, and neither is our own answer as it grows."""
+        """Take in an edit. A preview that Discord adds is none, nor is a pin, and neither is our own answer as it grows."""
         if message.edited_at is None or self._edits.get(message.id) == message.edited_at or not is_speech(message, us):
+            return
+        if self._clock.now() - message.edited_at > EDIT_AGE:
             return
         self._edits[message.id] = message.edited_at
         if len(self._edits) > EDITS_REMEMBERED:
             self._edits.popitem(last=False)
-        self._queue(message.channel.id, lambda: self._take_edit(message))
+        self._queue(message.channel.id, lambda: self._take_edit(message), Room.EDIT)
 
     def removed(self, workspace: str, channel: int, messages: Collection[int]) -> None:
         """Take in deletions."""
         # Which channel a thread belongs to may not be known any more; the messages' ids are, and they are Discord's own.
         names = [MessageName(platform=PLATFORM, workspace=workspace, channel="", id=str(message)) for message in messages]
-        self._queue(channel, lambda: self._intake.deleted(names))
+        self._queue(channel, lambda: self._intake.deleted(names), Room.REMOVAL)
 
     def opened(self, thread: discord.Thread, us: int) -> None:
         """Follow a thread of our own, where nobody has to mention us, from its first message on."""
@@ -104,30 +110,39 @@ class Gate:
 
     def gone(self, workspace: str, channel: int = 0, thread: int = 0) -> None:
         """Take in that a guild, a channel or a thread is not there any more."""
-        self._queue(thread or channel or int(workspace), lambda: self._take_loss(workspace, _name(channel), _name(thread)))
+        number = thread or channel or int(workspace)
+        self._queue(number, lambda: self._take_loss(workspace, _name(channel), _name(thread)), Room.REMOVAL)
 
-    def _said(self, message: discord.Message) -> asyncio.Future[None] | None:
+    def _said(self, message: discord.Message, *, again: bool = False) -> asyncio.Future[None] | None:
         workspace, channel, position = workspace_of(message.channel), message.channel.id, message.id
-        handled = self._inbox.put(channel, lambda: self._take(message))
-        if handled is not None:
+        handled = self._inbox.put(channel, lambda: self._take(message, again=again))
+        if handled is None:
+            if not workspace:  # whoever writes for the first time now would not be found later
+                self._marks.follow(Where(place=Place.DIRECT, workspace="", channel=str(channel)), position - 1)
+        else:
             self._marks.arrived(workspace, position)
             handled.add_done_callback(
                 lambda done: None if done.cancelled() else self._marks.handled(workspace, channel, position)
             )
         return handled
 
-    def _queue(self, channel: int, work: Callable[[], Awaitable[None]]) -> None:
-        if self._inbox.put(channel, work) is None and not self._inbox.closing:
-            log.warning("discord.too_much", channel=str(channel))
+    def _queue(self, channel: int, work: Callable[[], Awaitable[None]], room: Room) -> None:
+        if self._inbox.put(channel, work, room=room) is None and not self._inbox.closing:
+            log.error("discord.lost", kind=room.name.lower(), channel=str(channel), reason="too much waits to be handled")
 
-    async def _take(self, message: discord.Message) -> None:
+    async def _take(self, message: discord.Message, *, again: bool) -> None:
         where, said = await self._read(message)
         if where is None or said is None:
+            return
+        if not _may_answer(message, where.place):
+            # Nothing is asked of a model for it, and no refusals add up, of which Discord bears so many.
+            if said.addressed:
+                log.info("discord.may_not_answer", channel=where.channel, remedy="`parley doctor` says what to grant")
             return
         outcome = await self._intake.take(said)
         if outcome.verdict in OURS and where.place is not Place.CHANNEL:  # a channel has the mark of its guild
             self._marks.follow(where, message.id)
-        await self._tell(said, outcome)
+        await self._tell(said, outcome, again=again)
 
     async def _take_edit(self, message: discord.Message) -> None:
         _, said = await self._read(message)
@@ -150,11 +165,15 @@ class Gate:
         roles = {own_role.id} if own_role is not None else set()
         return where, incoming(message, where, us=us, own_roles=roles, content=self._content)
 
-    async def _tell(self, said: IncomingMessage, outcome: Outcome) -> None:
+    async def _tell(self, said: IncomingMessage, outcome: Outcome, *, again: bool = False) -> None:
+        """Say a notice in place of an answer; like one it notifies its author once. `again`: it may have been said."""
         if not outcome.notice:
             return
+        nonce = f"n{said.message_id}"
         try:
-            await self._surface.post(said.address, outcome.notice, nonce=f"n{said.message_id}")
+            if again and await self._surface.find(said.address, nonce=nonce, text=outcome.notice) is not None:
+                return
+            await self._surface.post(said.address, outcome.notice, nonce=nonce)
         except DeliveryError as exc:
             log.info("discord.notice_not_posted", reason=str(exc))
 
@@ -168,6 +187,17 @@ def our_id(client: discord.Client) -> int:
     if client.user is None:
         raise DeliveryDelayed("the bot is not logged in to Discord", retry_after=LOGIN)
     return client.user.id
+
+
+def _may_answer(message: discord.Message, place: Place) -> bool:
+    """Tell whether the bot may write there, or at least in a thread that begins there, as far as the library knows."""
+    if message.guild is None or not isinstance(message.channel, discord.abc.GuildChannel | discord.Thread):
+        return True
+    try:
+        ours = message.channel.permissions_for(message.guild.me)
+    except (discord.ClientException, AttributeError):  # a thread without its channel, a server without us
+        return True
+    return may_answer(ours, place) or (ours.create_public_threads and may_answer(ours, Place.THREAD))
 
 
 def _name(number: int) -> str:

@@ -6,6 +6,7 @@ messages; no text that comes out can ping anybody, however often it is said agai
 
 import mimetypes
 import re
+import string
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -22,6 +23,7 @@ _MARKUP = re.compile(
     r"<(?:@!?(?P<user>[0-9]{1,20})|@&(?P<role>[0-9]{1,20})|\#(?P<channel>[0-9]{1,20})"
     r"|a?:(?P<emoji>\w{1,32}):[0-9]{1,20}|/(?P<command>[^:<>]{1,100}):[0-9]{1,20})>"
 )
+_SEPARATORS = string.whitespace + ","
 _PING = re.compile(r"<(?=@[!&]?[0-9])|@(?=everyone|here)")
 
 
@@ -101,9 +103,12 @@ def _quotes(message: discord.Message, replied: discord.Message | None, names: "_
 
 def _without_our_mention(text: str, us: int, own_roles: Collection[int]) -> str:
     """Take our mention out where it is a form of address; inside a sentence it is a word of it."""
-    ours = "|".join([f"<@!?{us}>", *(f"<@&{role}>" for role in own_roles)])
-    text = re.sub(rf"\A\s*(?:(?:{ours})\s*[,:]?\s*)+", "", text)
-    return re.sub(rf"(?:[\s,]*(?:{ours}))+\s*\Z", "", text)
+    ours = (f"<@{us}>", f"<@!{us}>", *(f"<@&{role}>" for role in own_roles))
+    text = re.sub(rf"\A\s*(?:(?:{'|'.join(ours)})\s*[,:]?\s*)+", "", text)
+    # By hand: a pattern for the end is tried anew at each of 4,000 blanks, which takes 30 ms of everybody's time.
+    while (spoken := text.rstrip()).endswith(ours):
+        text = spoken[: spoken.rindex("<")].rstrip(_SEPARATORS)
+    return text
 
 
 class _Names:

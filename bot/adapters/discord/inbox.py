@@ -2,7 +2,8 @@
 
 discord.py starts a task for each event, and those end in any order; so its handlers do nothing but put work in here. Work
 that can't be done now, because the store or Discord fails, is tried again until it is done: nothing is dropped. More than
-the queue holds is refused, and whoever puts it in leaves it to the catch-up.
+the queue holds is refused: a message is left to the catch-up, while an edit or a deletion that is refused is lost, so there
+is far more room for those.
 """
 
 import asyncio
@@ -10,9 +11,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 
 import structlog
 
+from bot.adapters.failures import describe
 from bot.chat.protocol import DeliveryDelayed
 from bot.clock import Clock
 from store import StoreClosed, StoreUnavailable
@@ -22,10 +25,20 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 16
 """Pieces of work under way: the store commits what is asked of it at the same time in one group."""
 PER_CHANNEL = 500
+"""Messages of one channel that wait at most."""
 IN_ALL = 10_000
 """What waits at most: some 50 MB of messages at their longest, and far more than a healthy store ever lets wait."""
 FIRST_RETRY = timedelta(milliseconds=500)
 LONGEST_RETRY = timedelta(seconds=30)
+
+
+class Room(Enum):
+    """For what there is room as long as less than so many times `IN_ALL` waits."""
+
+    MESSAGE = 1
+    EDIT = 2
+    REMOVAL = 10
+    """Deletions, and places that went: a few numbers each."""
 
 
 class Abandoned(Exception):
@@ -53,13 +66,17 @@ class Inbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    def put(self, channel: int, work: Callable[[], Awaitable[None]]) -> asyncio.Future[None] | None:
-        """Queue work behind all other of its channel; None when there is no room, or the inbox is closed.
+    def put(
+        self, channel: int, work: Callable[[], Awaitable[None]], *, room: Room = Room.MESSAGE
+    ) -> asyncio.Future[None] | None:
+        """Queue work behind all other of its channel; None when there is no room for it, or the inbox is closed.
 
         The future is done when the work was carried out, whatever came of it, and cancelled when it was abandoned.
         """
         queue = self._queues.get(channel)
-        full = self._waiting >= self._in_all or (queue is not None and len(queue) >= self._per_channel)
+        full = self._waiting >= self._in_all * room.value
+        if room is Room.MESSAGE and queue is not None:
+            full = full or len(queue) >= self._per_channel
         if full or self._closing.is_set():
             return None
         handled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -91,7 +108,7 @@ class Inbox:
             except Abandoned:
                 piece.handled.cancel()
             except Exception as exc:  # noqa: BLE001 - one message that can't be handled must not hold up its channel
-                log.error("discord.not_handled", channel=channel, error=repr(exc)[:500])
+                log.error("discord.not_handled", channel=channel, error=describe(exc))
                 _done(piece)
             else:
                 _done(piece)

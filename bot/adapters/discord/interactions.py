@@ -15,6 +15,7 @@ import structlog
 from bot.adapters.discord.places import PLATFORM, Places
 from bot.adapters.discord.rest_errors import translated
 from bot.adapters.discord.surface import LIMITS
+from bot.adapters.failures import describe
 from bot.chat import words
 from bot.chat.protocol import Address, DeliveryError, Place, Unreachable
 from bot.chat.splitting import split
@@ -43,8 +44,8 @@ async def respond(
         return
     try:
         text = await work()
-    except Exception:  # whoever waits for an answer gets one
-        log.exception("interaction.failed", kind=interaction.type.name)
+    except Exception as exc:  # noqa: BLE001 - whoever waits for an answer gets one
+        log.error("interaction.failed", kind=interaction.type.name, error=describe(exc))
         text = words.COMMAND_FAILED
     if text:
         await _answer(interaction, text, private=private)

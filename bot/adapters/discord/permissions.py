@@ -2,6 +2,8 @@
 
 import discord
 
+from bot.chat.protocol import Place
+
 NEEDED = {
     "view_channel": "View Channels",
     "send_messages": "Send Messages",
@@ -19,6 +21,11 @@ def invite_url(application_id: int) -> str:
         permissions=discord.Permissions(**dict.fromkeys(NEEDED, True)),
         scopes=("bot", "applications.commands"),
     )
+
+
+def may_answer(ours: discord.Permissions, place: Place) -> bool:
+    """Tell whether the bot may write in a place of this kind."""
+    return ours.send_messages_in_threads if place is Place.THREAD else ours.send_messages
 
 
 def missing(permissions: discord.Permissions) -> tuple[str, ...]:

@@ -6,15 +6,19 @@ Archived threads are not in the library's cache, so their parent is asked for on
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import discord
 
 from bot.adapters.discord.rest_errors import translated
 from bot.chat.protocol import Place
+from bot.clock import Clock, time_limit
 
 PLATFORM = "discord"
 REMEMBERED = 10_000
 """Channels whose kind is remembered: more than people write in between two restarts, and 1 MB."""
+PATIENCE = timedelta(seconds=10)
+"""How long asking about a channel may take: what is said there waits for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +34,10 @@ class Where:
 class Places:
     """Knows channels by what the library has cached, by what it was told, and by asking Discord once."""
 
-    def __init__(self, client: Callable[[], discord.Client]) -> None:
+    def __init__(self, client: Callable[[], discord.Client], clock: Clock) -> None:
         """`client` returns the one that is logged in now; it raises DeliveryDelayed while there is none."""
         self._client = client
+        self._clock = clock
         self._parents: OrderedDict[int, int] = OrderedDict()
         """The parent of a channel that is not cached; 0 for one that is no thread."""
 
@@ -67,7 +72,11 @@ class Places:
         channel = client.get_channel(channel_id)
         if channel is None:
             with translated(repeatable=True):
-                channel = await client.fetch_channel(channel_id)
+                async with time_limit(self._clock, PATIENCE):
+                    try:
+                        channel = await client.fetch_channel(channel_id)
+                    except discord.InvalidData:  # of a kind that came after this version of the library
+                        return 0
         return channel.parent_id if isinstance(channel, discord.Thread) else 0
 
 

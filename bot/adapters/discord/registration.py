@@ -69,7 +69,7 @@ async def install(
 
     Never raises for what Discord or the store do: what people say matters more than what they can choose from a menu.
     """
-    places = Places(lambda: client)
+    places = Places(lambda: client, clock)
     client.add_dynamic_items(control_button(presses, places, clock))
     tree = Tree(client)
     for group in SlashCommands(commands, places=places, rules=rules, clock=clock).groups():

@@ -21,9 +21,10 @@ NEW_TOKEN = timedelta(seconds=30)
 LONGEST = timedelta(hours=1)
 """No answer from outside makes us wait longer than this."""
 
-FAILURES = (discord.RateLimited, discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError)
+_GIBBERISH = (LookupError, TypeError, ValueError)
+FAILURES = (discord.RateLimited, discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError, *_GIBBERISH)
 """What a request on discord.py's HTTP layer fails with. Time limits are an OSError, a session closed meanwhile is a
-RuntimeError."""
+RuntimeError, an answer that is none of Discord's (a 429 without its wait, JSON that breaks off) one of the last three."""
 
 
 class Code(IntEnum):

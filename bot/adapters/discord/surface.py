@@ -1,8 +1,9 @@
 """What people see of Parley on Discord: messages with buttons, files, typing, and threads that begin at a question.
 
 All of it works from an Address alone. With `placement = thread` an address names the thread that begins at the message it
-replies to, which has that message's id, before there is one: the first post makes it. Where that is not possible the answer
-stands in the channel, as a reply.
+replies to, which has that message's id, before there is one: the first post makes it. Nothing in it can reply to the
+question, which stands in the channel, so that post mentions the asker: it notifies them and brings them in, once, and the
+first edit leaves it out. Where there can't be a thread the answer stands in the channel, as a reply.
 """
 
 import hashlib
@@ -37,8 +38,10 @@ from bot.chat.protocol import (
 from bot.chat.words import FORBIDDEN_BY_RULES
 from bot.clock import Clock, time_limit
 
+LONGEST_MESSAGE = 2000
+LONGEST_MENTION = len("<@18446744073709551615> ")
 LIMITS = Limits(
-    part=2000,
+    part=LONGEST_MESSAGE - LONGEST_MENTION,  # the first message of a thread begins with whom it is for
     parts=10,
     measure=Measure.UTF16,  # Discord counts code points, which are never more
     pace=timedelta(seconds=1.2),  # Discord allows about 5 writes in 5 s for each channel and kind of write
@@ -220,12 +223,16 @@ class DiscordSurface:
     async def _post_in_new_thread(self, address: Address, payload: Json, file: tuple[str, bytes] | None) -> str | None:
         """Post in the thread, which is made if it is not there yet; None where the bot can't have one or not write in it."""
         try:
+            question: Json = None
+            if payload["allowed_mentions"] is _PINGS_THE_ASKER:
+                question = await self._question(address)
+                payload = _said_to(question["author"]["id"], payload) if question else payload
             try:
                 return await self._post_to(address.thread, payload, file)
             except discord.NotFound as exc:
                 if exc.code != Code.UNKNOWN_CHANNEL:
                     raise
-            await self._begin_thread(address)
+            await self._begin_thread(address, question or await self._question(address))
             return await self._post_to(address.thread, payload, file)
         except discord.HTTPException as exc:
             if exc.code not in _NO_THREAD_HERE:
@@ -243,9 +250,10 @@ class DiscordSurface:
                 payload = changed
         return await self._rest.create_message(place, payload, file)
 
-    async def _begin_thread(self, address: Address) -> None:
+    async def _begin_thread(self, address: Address, question: Json) -> None:
         plain = f"Chat with {self._rest.me.display_name}"
-        for name in (thread_name(await self._question(address)) or plain, plain):
+        named = thread_name(question["content"]) if question else ""
+        for name in (named or plain, plain):
             try:
                 return await self._rest.start_thread(address.channel, address.reply_to, name)
             except discord.HTTPException as exc:
@@ -255,12 +263,14 @@ class DiscordSurface:
                     raise
         return None
 
-    async def _question(self, address: Address) -> str:
+    async def _question(self, address: Address) -> Json:
+        """Return the message that the thread begins at; None when it was deleted, or the bot may not read the history."""
         try:
-            message = await self._rest.message(address.channel, address.reply_to)
-        except discord.Forbidden:  # it may not read the history
-            return ""
-        return str(message["content"])
+            return await self._rest.message(address.channel, address.reply_to)
+        except discord.HTTPException as exc:
+            if exc.status != 403 and exc.code != Code.UNKNOWN_MESSAGE:
+                raise
+            return None
 
     async def _unless_forbidden(self, payload: Json, write: Callable[[Json], Awaitable[_T]]) -> _T:
         """Write it, or say in its place that the server's rules do not let us."""
@@ -348,6 +358,14 @@ def _changed(payload: Json, exc: discord.HTTPException) -> Json | None:
     if exc.code == Code.UNKNOWN_MESSAGE:  # a message with this nonce was deleted minutes ago
         return payload | {"nonce": _next(payload["nonce"])}
     return None
+
+
+def _said_to(asker: str, payload: Json) -> Json:
+    """Begin a message with whom it is for."""
+    return payload | {
+        "content": f"<@{asker}> {payload['content']}",
+        "allowed_mentions": {"parse": [], "users": [asker], "replied_user": False},
+    }
 
 
 def _next(nonce: str) -> str:

@@ -126,7 +126,7 @@ async def listening(
         retracted=lambda conversations: None,
     )
     queue, marks = inbox(clock), Watermarks(store, clock)
-    gate = Gate(intake, queue, marks, Places(client), client, surface, clock, content=content)
+    gate = Gate(intake, queue, marks, Places(client, clock), client, surface, clock, content=content)
     catch_up = CatchUp(gate, marks, clock, random.Random(1), client, rules=rules, content=content)
 
     def make_client() -> ParleyClient:

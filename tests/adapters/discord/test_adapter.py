@@ -118,6 +118,14 @@ async def test_commands_are_registered() -> None:
         assert {command["name"] for command in discord.commands} >= {"chat", "parley"}
 
 
+async def test_a_new_session_registers_nothing_again() -> None:
+    async with FakeDiscord() as discord, running(discord) as bot:
+        await bot.until(lambda: bot.adapter.ready)
+        await discord.invalidate()
+        await bot.until(lambda: len(discord.identifies) == 2 and bot.adapter.ready)
+        assert discord.command_puts == 1
+
+
 async def test_it_says_how_it_is_doing() -> None:
     async with FakeDiscord() as discord:
         discord.guild("Home")

@@ -2,99 +2,19 @@
 
 import asyncio
 import itertools
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import pytest
-from discord.gateway import DiscordWebSocket
-from discord.http import Route
 
-from bot.adapters.discord.adapter import DiscordAdapter
-from bot.adapters.protocol import Inside
-from bot.app import Parley
-from bot.app import running as parley_running
 from bot.chat.splitting import split
-from bot.config import load_settings
 from bot.llm.protocol import Finish, FinishReason, Usage
-from bot.llm.scripted import ScriptedModel
 from store import ConversationKey
-from tests.fakes.clock import QuickClock
-from tests.fakes.discord import Channel, FakeDiscord, File, Message
+from tests.adapters.discord.answering import SECOND, TIMES, parley
+from tests.fakes.discord import File
 
 pytestmark = pytest.mark.anyio
 
-TIMES = 10
-SECOND = timedelta(seconds=1)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-SPEECH = (0, 19)
-"""A message and a reply, by Discord's numbers; others are system messages, such as one about a new thread."""
 CODE = "Here it is:\n\n```python\n" + "".join(f"line_{number} = {number}\n" for number in range(300)) + "```\n\nThat is all."
-
-
-@dataclass
-class Bot:
-    discord: FakeDiscord
-    model: ScriptedModel
-    parley: Parley
-    adapter: DiscordAdapter
-
-    @property
-    def me(self) -> str:
-        return str(self.discord.bot.mention)
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        await self.discord.until(holds, within=timedelta(seconds=20))
-
-    async def quiet(self) -> None:
-        """Wait until every turn is settled."""
-        for _ in range(2000):
-            status = await self.parley.store.status()
-            if not status.queued and not status.running and not self.parley.turns.running:
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("the turns never settled")
-
-    async def choose(self, channel: Channel, setting: str, value: str) -> None:
-        """Set something for a channel, as an operator does."""
-        place = ("discord", str(channel.guild.id), str(channel.id))
-        await self.parley.rules.set(*place, setting, value, at=datetime.now(UTC))
-
-    def answers(self, channel: Channel) -> list[Message]:
-        ours = [message for message in channel.messages if message.author.id == self.discord.bot.id]
-        return [message for message in ours if message.kind in SPEECH]
-
-
-@asynccontextmanager
-async def parley(*steps: object, **settings: str) -> AsyncIterator[Bot]:
-    """Run the whole bot, ten times as fast as life, against a Discord whose limits are as much faster."""
-    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
-    clock, rng = QuickClock(TIMES), random.Random(1)
-    async with FakeDiscord(window=5 * SECOND / TIMES) as discord:
-        read = load_settings({"DATABASE_URL": "sqlite:///:memory:", "LLM_PROVIDER": "echo", **settings}, None)
-        adapter = DiscordAdapter(
-            discord.token, clock=clock, rng=rng, api_base_url=discord.api_url, gateway_url=discord.gateway_url
-        )
-        model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
-        async with parley_running(read, {"discord": adapter.surface}, model, clock, rng) as whole:
-            inside = Inside(
-                store=whole.store,
-                intake=whole.intake,
-                commands=whole.commands,
-                presses=whole.presses,
-                rules=whole.rules,
-            )
-            serving = asyncio.create_task(adapter.run(inside))
-            try:
-                await discord.until(lambda: adapter.ready)
-                yield Bot(discord, model, whole, adapter)
-            finally:
-                await adapter.stop_intake()
-                serving.cancel()
-                await asyncio.wait([serving])
-                Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before
 
 
 async def test_ten_streams_in_one_channel_cause_no_429_and_no_stall_of_five_seconds() -> None:
@@ -305,8 +225,10 @@ async def test_a_channel_can_listen_be_shared_and_answer_in_threads() -> None:
         await bot.choose(channel, "trigger", "mention")
         await bot.choose(channel, "placement", "thread")
         question = await ada.say(channel, f"{bot.me} third")
-        await bot.until(lambda: question.thread is not None and "Three." in question.thread.texts)
+        await bot.until(lambda: question.thread is not None and question.thread.texts[-1].endswith("Three."))
         await bot.quiet()
+        told = [(message.channel, user) for message, user in bot.discord.pings]
+        assert told == [(channel, ada), (channel, bob), (question.thread, ada)]
         await bob.say(question.thread, "and the fourth, without a mention?")
         await bot.until(lambda: question.thread.texts[-1] == "Four.")
         assert bot.model.prompts[3][-1].text == "bob: and the fourth, without a mention?"

@@ -1,12 +1,17 @@
 """How the connection is begun, kept and given up."""
 
+import asyncio
 import itertools
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from discord import HTTPException
+from discord.http import Route
 from structlog.testing import capture_logs
 
+from bot.adapters.discord import client as client_module
 from bot.adapters.discord.connection import OneLine
 from bot.adapters.protocol import PlatformRefused
 from tests.adapters.discord.listening import a_store, listening
@@ -124,6 +129,44 @@ async def test_the_last_session_starts_of_the_day_are_left_alone() -> None:
                 await ear.connected()
         assert len(discord.identifies) == 1
         assert [entry["event"] for entry in logs].count("discord.identified") == 1
+
+
+async def test_sessions_that_are_refused_one_after_another_are_begun_more_and_more_slowly() -> None:
+    async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
+        begun = []
+        for times in range(1, 7):
+            await ear.until(lambda times=times: len(discord.identifies) == times and discord.gateway.connected)
+            begun.append(ear.clock.monotonic().total_seconds())
+            await discord.invalidate()
+        pauses = [later - earlier for earlier, later in itertools.pairwise(begun)]
+        assert [round(pause / 5) for pause in pauses] == [1, 2, 4, 6, 6]
+        assert len(ear.clients) == 1
+
+
+async def test_refusals_of_every_kind_are_counted() -> None:
+    async with FakeDiscord(window=timedelta(milliseconds=50)) as discord, a_store() as store:
+        with capture_logs() as logs:
+            async with listening(discord, store) as ear:
+                await ear.connected()
+                client = ear.clients[0]
+                for status in (401, 403, 404, 429):
+                    discord.fail("GET", "/users/@me", status=status)
+                    with suppress(HTTPException):
+                        await client.http.request(Route("GET", "/users/@me"))
+        assert [entry["status"] for entry in logs if entry["event"] == "discord.refused"] == ["401", "403", "429"]
+
+
+async def test_a_global_limit_is_over_even_when_nobody_waited_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LONGEST_RATE_LIMIT", 0.2)
+    async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
+        await ear.connected()
+        me = Route("GET", "/users/@me")
+        discord.fail("GET", "/users/@me", status=429, body={"message": "too much", "retry_after": 5.0, "global": True})
+        cancelled = asyncio.create_task(ear.clients[0].http.request(me))
+        await discord.until(lambda: not ear.clients[0].http._global_over.is_set())
+        cancelled.cancel()
+        await asyncio.wait([cancelled])
+        assert (await asyncio.wait_for(ear.clients[0].http.request(me), 5))["id"] == str(discord.bot.id)
 
 
 async def test_a_shard_that_does_not_come_back_is_replaced_after_five_minutes() -> None:

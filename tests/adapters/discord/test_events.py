@@ -1,10 +1,14 @@
 """What the bot hears while it is connected, by the real gateway protocol."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from structlog.testing import capture_logs
 
 from bot.adapters.discord.client import intents
+from bot.adapters.discord.inbox import Inbox
 from bot.chat.policy import Rules, Trigger
-from store import StoreUnavailable
+from store import StoreUnavailable, Watermark
 from tests.adapters.discord.listening import a_store, listening
 from tests.fakes.discord import FakeDiscord
 
@@ -88,6 +92,29 @@ async def test_an_archived_thread_is_known_by_its_channel_although_it_is_not_cac
             assert len(discord.asked("GET", f"/channels/{thread.id}")) == 1
 
 
+async def test_a_channel_of_a_kind_that_the_library_does_not_know_is_a_channel() -> None:
+    async with FakeDiscord() as discord, a_store() as store:
+        general, alice = discord.guild("Home").channel("general"), discord.user("alice")
+        general.kind = 99
+        async with listening(discord, store) as ear:
+            await ear.connected()
+            await alice.say(general, f"{discord.bot.mention} hello")
+            await ear.until(lambda: ear.taken)
+            assert (ear.taken[0].key.channel, ear.taken[0].key.thread) == (str(general.id), "")
+
+
+async def test_a_discord_that_does_not_say_what_a_channel_is_is_asked_again() -> None:
+    async with FakeDiscord() as discord, a_store() as store:
+        general, alice = discord.guild("Home").channel("general"), discord.user("alice")
+        general.kind = 99
+        hanging = discord.hang("GET", f"/channels/{general.id}")
+        async with listening(discord, store) as ear:
+            await ear.connected()
+            await alice.say(general, f"{discord.bot.mention} hello")
+            await ear.until(lambda: ear.taken, step=timedelta(seconds=1))
+        assert hanging.hits == 1
+
+
 async def test_an_edit_is_taken_in_and_a_link_preview_is_none() -> None:
     async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
         guild = discord.guild("Home")
@@ -120,6 +147,18 @@ async def test_an_edit_that_begins_to_speak_to_us_is_taken() -> None:
         await alice.edit(message, f"{discord.bot.mention} hello")
         await ear.until(lambda: ear.taken)
         assert ear.texts == ["hello"]
+
+
+async def test_what_else_happens_to_a_message_that_was_edited_long_ago_is_no_edit() -> None:
+    async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
+        general, alice = discord.guild("Home").channel("general"), discord.user("alice")
+        old = await alice.say(general, f"{discord.bot.mention} is anybody there?")
+        old.edited_at = datetime.now(UTC) - timedelta(hours=2)
+        await ear.connected()
+        general.tell_of(old, "MESSAGE_UPDATE")  # somebody pins it
+        await alice.say(general, f"{discord.bot.mention} hello")
+        await ear.until(lambda: ear.taken)
+        assert (ear.texts, ear.edits) == (["hello"], [])
 
 
 async def test_deleted_messages_are_erased_one_by_one_and_in_bulk() -> None:
@@ -208,6 +247,80 @@ async def test_who_says_too_much_is_told_once() -> None:
         await ear.until(lambda: len(general.messages) == 2)
         assert general.messages[-1].reference is message
         assert [ping.user for ping in discord.pings] == [alice]
+
+
+async def test_who_was_told_why_is_not_told_again_after_a_restart() -> None:
+    async with FakeDiscord(nonce_memory=timedelta()) as discord, a_store() as store:
+        general, alice = discord.guild("Home").channel("general"), discord.user("alice")
+        direct = discord.dm(alice)
+        async with listening(discord, store) as ear:
+            await ear.caught_up()
+            await alice.say(direct, "hello")
+            for place in (general, direct):
+                await alice.say(place, f"{discord.bot.mention} {'a' * 501}")
+            await ear.until(lambda: len(general.messages) == 2 and len(direct.messages) == 3)
+        await store.unmark("discord", "", str(direct.id))
+        mark = Watermark(workspace="", channel=str(direct.id), thread="", position=direct.messages[0].id)
+        await store.mark("discord", [mark], at=datetime.now(UTC))  # as if it had died before it wrote that down
+        async with listening(discord, store) as ear:
+            await ear.caught_up()
+        assert (len(general.messages), len(direct.messages)) == (2, 3)
+
+
+async def test_where_the_bot_may_not_write_nobody_is_heard() -> None:
+    async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
+        guild = discord.guild("Home")
+        news, hall, alice = guild.channel("news"), guild.channel("hall"), discord.user("alice")
+        thread = await hall.start_thread("bread")
+        news.deny("SEND_MESSAGES", "CREATE_PUBLIC_THREADS")
+        hall.deny("SEND_MESSAGES_IN_THREADS")
+        await ear.connected()
+        with capture_logs() as logs:
+            for place in (news, thread, hall):
+                await alice.say(place, f"{discord.bot.mention} in {place.name}")
+            await ear.until(lambda: ear.taken)
+            await ear.until(lambda: len([entry for entry in logs if entry["event"] == "discord.may_not_answer"]) == 2)
+        assert ear.texts == ["in hall"]
+
+
+async def test_who_writes_for_the_first_time_when_there_is_no_room_is_answered_later() -> None:
+    async with FakeDiscord() as discord, a_store() as store:
+        alice, bob = discord.user("alice"), discord.user("bob")
+        for user in (alice, bob):
+            discord.dm(user)
+        async with listening(discord, store, inbox=lambda clock: Inbox(clock, at_once=1, in_all=1)) as ear:
+            await ear.caught_up()
+            ear.failures[:] = [StoreUnavailable("full")] * 3
+            await alice.say(discord.dm(alice), "first")
+            await ear.until(lambda: ear.offered)
+            await bob.say(discord.dm(bob), "too much")
+            await ear.until(lambda: sorted(ear.texts) == ["first", "too much"])
+
+
+async def test_a_flood_loses_no_deletion_and_no_edit() -> None:
+    async with FakeDiscord() as discord, a_store() as store:
+        general, alice = discord.guild("Home").channel("general"), discord.user("alice")
+        async with listening(discord, store, inbox=lambda clock: Inbox(clock, per_channel=1)) as ear:
+            await ear.caught_up()
+            erased = await alice.say(general, f"{discord.bot.mention} secret")
+            edited = await alice.say(discord.dm(alice), "before")
+            await ear.until(lambda: len(ear.taken) == 2)
+            keys = {message.text: message.key for message in ear.taken}
+            ear.failures[:] = [StoreUnavailable("full")] * 5
+            for number in range(3):
+                await alice.say(general, f"{discord.bot.mention} {number}")
+            await alice.delete(erased)
+            await alice.edit(edited, "after")
+
+            async def applied() -> bool:
+                talk, direct = [await store.find(keys[text]) for text in ("secret", "before")]
+                assert talk is not None
+                assert direct is not None
+                said = [message.text for at in (talk, direct) for message in await store.recent(at.id, 9)]
+                return "secret" not in said and "after" in said
+
+            await ear.until(applied)
+            await ear.until(lambda: len(ear.taken) == 5)
 
 
 async def test_every_message_of_a_channel_counts_where_operators_chose_so() -> None:

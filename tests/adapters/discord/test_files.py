@@ -14,36 +14,13 @@ from bot.adapters.discord.endpoints import API_BASE_URL
 from bot.adapters.discord.files import download, file_hosts
 from bot.adapters.discord.surface import DiscordSurface
 from bot.chat.protocol import Address, FileOffer, FileUnreadable
-from bot.clock import SystemClock
-from tests.adapters.discord.pointing import fake_discord, logged_in
+from tests.adapters.discord.pointing import logged_in
 from tests.fakes.clock import FakeClock
-from tests.fakes.discord import Channel, FakeDiscord, File, Message, User
+from tests.fakes.discord import File, Message
 
 pytestmark = pytest.mark.anyio
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeDiscord]:
-    async with fake_discord() as fake:
-        yield fake
-
-
-@pytest.fixture
-async def surface(fake: FakeDiscord) -> AsyncIterator[DiscordSurface]:
-    async with logged_in(fake) as client:
-        yield DiscordSurface(client, SystemClock(), api_base_url=fake.api_url)
-
-
-@pytest.fixture
-async def general(fake: FakeDiscord) -> Channel:
-    return fake.guild("Home").channel("general")
-
-
-@pytest.fixture
-async def alice(fake: FakeDiscord) -> User:
-    return fake.user("alice")
 
 
 def sent(message: Message, number: int = 0) -> tuple[Address, str, FileOffer]:

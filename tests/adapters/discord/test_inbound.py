@@ -218,6 +218,61 @@ async def test_stickers_and_polls_are_described(world: World) -> None:
     assert said.text == "look\n(sticker: Wave)\n(poll: Rye or wheat? rye / wheat)"
 
 
+def payload(world: World, **fields: Any) -> Any:
+    """Write a message as the wire has it, with what is odd about it."""
+    message = Message(world.discord.snowflake(), world.general, world.alice, "look")
+    return message.json(content=True, event=True) | fields
+
+
+def read(world: World, data: Any, channel: Any = None) -> IncomingMessage | None:
+    state: Any = discord.Client(intents=discord.Intents.none())._connection
+    state._add_guild_from_data(world.home.json())
+    known, _ = state._get_guild_channel(data)
+    seen = discord.Message(state=state, channel=channel or known, data=data)
+    return incoming(seen, where_of(world.general), us=world.bot.id, own_roles={1})
+
+
+VOICE = {"id": "5", "filename": "voice-message.ogg", "size": 9, "url": "http://cdn/v", "proxy_url": "", "duration_secs": 2.0}
+ELSEWHERE = {"message_id": "7", "channel_id": "8", "guild_id": "9"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"content": ""}, ""),
+        ({"content": "", "sticker_items": [{"id": "1", "name": "Wave", "format_type": 99}]}, "(sticker: Wave)"),
+        ({"content": "", "flags": 1 << 13, "attachments": [VOICE | {"waveform": "AAAA"}]}, ""),
+        ({"type": 19, "message_reference": ELSEWHERE | {"type": 0}, "referenced_message": None}, "look"),
+        ({"type": 19, "message_reference": ELSEWHERE | {"type": 0}}, "look"),
+        ({"message_reference": ELSEWHERE | {"type": 77}}, "look"),
+        ({"content": "", "message_reference": ELSEWHERE | {"type": 1}, "message_snapshots": []}, ""),
+        ({"content": "", "message_reference": ELSEWHERE | {"type": 1}}, ""),
+        ({"mentions": [{"id": "3", "username": "", "discriminator": "0", "avatar": None}], "content": "<@3>"}, "@"),
+        ({"author": {"id": "3", "username": "", "discriminator": "0", "avatar": None, "global_name": None}}, "look"),
+        ({"embeds": [{"type": "from the future", "title": "x"}], "components": [{"type": 4711}]}, "look"),
+        ({"flags": 1 << 60, "activity": {"type": 1, "party_id": "x"}}, "look"),
+        ({"content": "\u202enoitcnuf\u202c Z\u0351\u036b\u0343algo " + "\u0300" * 900}, None),
+        ({"content": "\x00 \ud800"}, "\x00 \ud800"),
+    ],
+)
+async def test_an_odd_message_is_read_as_far_as_it_goes(world: World, fields: dict[str, Any], text: str | None) -> None:
+    said = taken(read(world, payload(world, **fields)))
+    assert said.text == (fields["content"] if text is None else text)
+    assert isinstance(said.author_name, str)
+
+
+@pytest.mark.parametrize("kind", [*range(1, 19), *range(20, 47), 4711])
+async def test_no_kind_of_system_message_is_heard(world: World, kind: int) -> None:
+    assert read(world, payload(world, type=kind)) is None
+
+
+async def test_a_message_with_the_longest_names_is_read(world: World) -> None:
+    author = {"id": "3", "username": "x" * 5000, "discriminator": "0", "avatar": None, "global_name": "\u202e" * 5000}
+    files = [VOICE | {"filename": "y" * 5000 + ".txt"}]
+    said = taken(read(world, payload(world, author=author, attachments=files)))
+    assert said.files[0].name.endswith(".txt")
+
+
 async def test_without_the_content_intent_what_we_may_not_read_is_not_heard(world: World) -> None:
     assert world.read(await world.alice.say(world.general, "between us"), content=False) is None
     ours = await world.bot.say(world.general, "Bread is baked.")

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
-from bot.adapters.discord.inbox import FIRST_RETRY, LONGEST_RETRY, Inbox
+from bot.adapters.discord.inbox import FIRST_RETRY, LONGEST_RETRY, Inbox, Room
 from bot.chat.protocol import DeliveryDelayed
 from store import StoreClosed, StoreUnavailable
 from tests.fakes.clock import FakeClock
@@ -124,6 +125,34 @@ async def test_what_is_too_much_is_refused_and_what_was_taken_is_kept() -> None:
     diary.gate.set()
     await inbox.close()
     assert sorted(diary.done) == ["0", "1", "in the hall"]
+
+
+async def test_there_is_more_room_for_what_would_be_lost() -> None:
+    inbox, diary = Inbox(FakeClock(), per_channel=1, in_all=2), Diary()
+    diary.gate.clear()
+
+    def fits(room: Room) -> bool:
+        return inbox.put(KITCHEN, diary.work(room.name), room=room) is not None
+
+    assert fits(Room.MESSAGE)
+    assert not fits(Room.MESSAGE)
+    assert [fits(Room.EDIT) for _ in range(4)] == [True] * 3 + [False]
+    assert [fits(Room.REMOVAL) for _ in range(17)] == [True] * 16 + [False]
+    diary.gate.set()
+    await inbox.close()
+    assert diary.done == ["MESSAGE"] + ["EDIT"] * 3 + ["REMOVAL"] * 16
+
+
+async def test_what_can_t_be_handled_is_told_without_what_was_said() -> None:
+    inbox, diary = Inbox(FakeClock()), Diary()
+    diary.failures = [UnicodeEncodeError("utf-8", "my secret \ud800", 10, 11, "surrogates not allowed")]
+    handled = inbox.put(KITCHEN, diary.work("bad"))
+    assert handled is not None
+    with capture_logs() as logs:
+        await handled
+    assert [entry["event"] for entry in logs] == ["discord.not_handled"]
+    assert "secret" not in str(logs)
+    await inbox.close()
 
 
 async def test_closing_takes_nothing_more_and_waits_for_what_is_in_hand() -> None:

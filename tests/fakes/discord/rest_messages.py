@@ -1,5 +1,6 @@
 """REST calls on messages: send, edit, read, delete, react, type."""
 
+import bisect
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -134,8 +135,8 @@ def history(call: Call) -> Json:
     elif "before" in call.web.query:
         page = [message for message in page if message.id < int(call.web.query["before"])][-limit:]
     elif "around" in call.web.query:
-        middle = int(call.web.query["around"])
-        page = sorted(sorted(page, key=lambda message: abs(message.id - middle))[:limit], key=lambda message: message.id)
+        behind = bisect.bisect_left([message.id for message in page], int(call.web.query["around"]))
+        page = page[max(behind - limit // 2, 0) :][:limit]
     else:
         page = page[-limit:]
     return [call.show(message) for message in reversed(page)]

@@ -14,6 +14,7 @@ from bot.adapters.slack.app import build_app, hear
 from bot.adapters.slack.clients import SLACK, SlackClients
 from bot.adapters.slack.door import Door
 from bot.adapters.slack.events import Gate
+from bot.adapters.slack.file_facts import FileFacts
 from bot.adapters.slack.gaps import Gaps
 from bot.adapters.slack.http import PATH, requests_at
 from bot.adapters.slack.inbound import PLATFORM
@@ -162,7 +163,17 @@ class SlackAdapter:
         )
         self._native_stop = registered.native_stop
         Uninstalls(inside.store, clients, marks=marks, rules=inside.rules).listen(app)
-        gate = Gate(inside.intake, marks, people, self.surface, afterwards, clock, rules=rules, typed=registered.typed.take)
+        gate = Gate(
+            inside.intake,
+            marks,
+            people,
+            FileFacts(api, clock),
+            self.surface,
+            afterwards,
+            clock,
+            rules=rules,
+            typed=registered.typed.take,
+        )
         gaps = Gaps(gate, marks, api, clock, self._rng)
         hear(app, gate, missed=gaps.began)
         socket = self._socket_mode(gaps)
@@ -204,7 +215,7 @@ class SlackAdapter:
                 return
             except (TokenDead, SlackRefused) as exc:
                 raise PlatformRefused(_NOT_ACCEPTED.format(exc)) from exc
-            except Unreachable:  # it is good, and of one workspace among those that installed the app
+            except Unreachable:  # it is of one workspace, or of none, among those that installed the app
                 return
             except DeliveryError as exc:
                 wait = max(pause, exc.retry_after) if isinstance(exc, DeliveryDelayed) else pause

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, MessageGone, OutcomeUnknown, Unreachable
@@ -55,6 +56,8 @@ _FAILURES = (SlackClientError, aiohttp.ClientError, OSError, RuntimeError, Attri
 """What a call of the SDK fails with. Time limits are an OSError, a session closed meanwhile is a RuntimeError; an answer
 that is not Slack's (a proxy's, a hotel's login page) ends as one of the last two."""
 
+log = structlog.get_logger(__name__)
+
 
 class SlackRefused(DeliveryError):
     """Slack refuses a call for a reason that a caller may know how to get around; `code` is Slack's word for it."""
@@ -96,7 +99,10 @@ def _meaning(exc: SlackApiError, *, repeatable: bool) -> DeliveryError:
     data = getattr(answer, "data", None)
     code = data.get("error") if isinstance(data, Mapping) else None
     if status == 429 or code in _ASKS_TO_WAIT:
-        return DeliveryDelayed(f"Slack asks to wait ({code or status})", retry_after=_retry_after(answer))
+        delayed = DeliveryDelayed(f"Slack asks to wait ({code or status})", retry_after=_retry_after(answer))
+        method = str(getattr(answer, "api_url", "")).rpartition("/")[2]
+        log.info("slack.asked_to_wait", method=method, seconds=delayed.retry_after.total_seconds())
+        return delayed
     if not isinstance(code, str) or not code or status >= 500 or code in _FAILED:
         return _unanswered(f"Slack failed ({code or f'HTTP {status}'})", repeatable=repeatable)
     if code in GONE:

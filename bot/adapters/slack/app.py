@@ -4,9 +4,7 @@ Bolt acknowledges when a listener returns and not before (`process_before_respon
 event with Slack, which delivers it again. What nobody listens to is acknowledged too: Slack would go on delivering it.
 """
 
-import logging
 import re
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +18,7 @@ from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.events import Gate
 from bot.adapters.slack.inbound import Us
 from bot.adapters.slack.interactions import workspace_of
+from bot.adapters.slack.log_lines import bolt_log, describe
 from bot.chat.protocol import DeliveryError, Unreachable
 from store import StoreClosed, StoreUnavailable
 
@@ -28,25 +27,6 @@ Json = Any
 ANYTHING = re.compile("")
 
 log = structlog.get_logger(__name__)
-
-
-class OneLine(logging.Filter):
-    """Cuts tracebacks, and what errors repeat of requests, off the records of Slack's libraries."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[1] is not None:
-            record.msg, record.args = f"Slack's library failed ({describe(record.exc_info[1])})", ()
-            record.exc_info = None
-        return True
-
-
-def library_log() -> logging.Logger:
-    """Return the log of Slack's libraries: single lines, and nothing below ERROR, which would show payloads and tickets."""
-    logger = logging.getLogger("parley.slack_bolt")
-    if not logger.filters:
-        logger.addFilter(OneLine())
-    logger.setLevel(logging.ERROR)
-    return logger
 
 
 def build_app(clients: SlackClients) -> AsyncApp:
@@ -72,7 +52,7 @@ def build_app(clients: SlackClients) -> AsyncApp:
 
     app = AsyncApp(
         name="parley",
-        logger=library_log(),
+        logger=bolt_log(),
         client=clients.client(),
         authorize=authorize,  # type: ignore[arg-type]  # None is for a workspace that we are not installed in
         process_before_response=True,
@@ -113,10 +93,3 @@ async def answer_failure(error: Exception, body: Json) -> BoltResponse:
         return BoltResponse(status=503, body="")
     log.error("slack.handler_failed", kind=kind, error=describe(error))
     return BoltResponse(status=500, body="")
-
-
-def describe(failure: BaseException) -> str:
-    """Say in one line what failed and where, without what people wrote."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(failure).__name__}{where}"

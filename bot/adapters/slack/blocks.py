@@ -21,7 +21,7 @@ Blocks = list[dict[str, Json]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What a workspace is known to take; each thing is tried until Slack refuses it there."""
+    """What a workspace is thought to take; each thing is tried until Slack refuses it there."""
 
     markdown: bool = True
     """Blocks of Markdown; otherwise sections of mrkdwn."""

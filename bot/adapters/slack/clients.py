@@ -1,15 +1,16 @@
 """The Web API's clients: one for each workspace, all on one HTTP session, each with its workspace's token."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import aiohttp
+import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.adapters.slack.api_errors import MOMENT, translated
+from bot.adapters.slack.api_errors import MOMENT, SlackRefused, TokenDead, translated
+from bot.adapters.slack.log_lines import sdk_log
 from bot.adapters.slack.memory import remember
 from bot.chat.protocol import DeliveryDelayed, Unreachable
 from bot.clock import Clock
@@ -22,9 +23,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 """The SDK's own is not used with a session that is shared."""
 CONNECTIONS = 100
 
-# The SDK writes down every call, with texts, unless its logger has a level of its own that forbids it.
-_quiet = logging.getLogger("parley.slack_sdk")
-_quiet.setLevel(logging.INFO)
+log = structlog.get_logger(__name__)
 
 FindToken = Callable[[str], Awaitable[str | None]]
 """Tells the bot token of a workspace (a team id, or an enterprise id) from the installations; None when there is none.
@@ -65,6 +64,8 @@ class SlackClients:
         self._clients: dict[str, _Known] = {}
         self._selves: dict[str, Me] = {}
         self._asking = asyncio.Lock()
+        self._refused_until = timedelta()
+        """The token of the settings is not tried before."""
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -96,7 +97,9 @@ class SlackClients:
 
     def client(self, token: str | None = None) -> AsyncWebClient:
         """Make a client with this token, or with none. It repeats nothing by itself: a repeated post is a second one."""
-        return AsyncWebClient(token=token, base_url=self._base_url, session=self.session, retry_handlers=[], logger=_quiet)
+        return AsyncWebClient(
+            token=token, base_url=self._base_url, session=self.session, retry_handlers=[], logger=sdk_log()
+        )
 
     async def me(self, workspace: str) -> Me:
         """Tell who the bot is in a workspace; Slack is asked once for each token.
@@ -126,11 +129,20 @@ class SlackClients:
             raise DeliveryDelayed("the store does not tell the token of the workspace", retry_after=MOMENT) from exc
 
     async def _is_of(self, token: str, workspace: str) -> bool:
-        me = await self._identify(self.client(token))
+        if self._clock.monotonic() < self._refused_until:
+            return False
+        try:
+            me = await self._identify(self.client(token))
+        except (TokenDead, SlackRefused) as exc:  # the workspaces that installed the app have tokens of their own
+            self._refused_until = self._clock.monotonic() + REMEMBERED
+            log.error("slack.bot_token_refused", reason=str(exc), remedy="take SLACK_BOT_TOKEN out, or copy it anew")
+            return False
         return workspace == (me.team_id or me.enterprise_id)
 
     async def _identify(self, client: AsyncWebClient) -> Me:
         token = client.token or ""
+        if token in self._selves:  # whoever is known does not wait for those whom Slack is asked about
+            return self._selves[token]
         async with self._asking:
             if token not in self._selves:
                 with translated(repeatable=True):

@@ -44,7 +44,9 @@ class Door:
         self._inside += 1
         self._empty.clear()
         try:
-            return await self._app.async_dispatch(request)
+            response = await self._app.async_dispatch(request)
+            log.debug("slack.answered", outcome="acknowledged" if response.status == 200 else "left")
+            return response
         finally:
             self._inside -= 1
             if self._inside == 0:

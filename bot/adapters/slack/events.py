@@ -4,18 +4,21 @@ What returns was handled for good, and only then is it acknowledged. Slack deliv
 that of the `ts`, and what is known already is known by the store.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
+from bot.adapters.slack.file_facts import FileFacts
 from bot.adapters.slack.inbound import PLATFORM, Us, Where, incoming, is_speech, people_of, where_of
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.memory import remember
 from bot.adapters.slack.people import People
 from bot.adapters.slack.watermarks import Watermarks
 from bot.chat.intake import IGNORED, Intake, Outcome, Verdict
-from bot.chat.policy import Rules, address_of, concerns_us
+from bot.chat.policy import Rules, address_of
 from bot.chat.protocol import IncomingMessage, Place, Surface
 from bot.clock import Clock
 from store import MessageName
@@ -29,7 +32,7 @@ OURS = (Verdict.TAKEN, Verdict.KNOWN)
 
 Json = Any
 Typed = Callable[[IncomingMessage], Awaitable[bool]]
-"""Carries out a message that is a command; False when it is speech.
+"""Carries out a message to us that is a command; False when it is speech.
 
 Raises:
     StoreUnavailable: nothing was done.
@@ -55,6 +58,7 @@ class Gate:
         intake: Intake,
         marks: Watermarks,
         people: People,
+        files: FileFacts,
         surface: Surface,
         afterwards: Afterwards,
         clock: Clock,
@@ -66,6 +70,7 @@ class Gate:
         self._intake = intake
         self._marks = marks
         self._people = people
+        self._files = files
         self._surface = surface
         self._afterwards = afterwards
         self._clock = clock
@@ -73,6 +78,8 @@ class Gate:
         self._typed = typed
         self._edits: dict[Message, str] = {}
         """When messages were last edited: two edits may arrive in the wrong order."""
+        self._ahead: dict[Message, tuple[str, str]] = {}
+        """Edits that arrived before their messages did: when, and to which text."""
         self._removed: dict[Message, None] = {}
         """Messages that were deleted: the deletion may arrive before the message does."""
         self._told: dict[Message, str] = {}
@@ -98,9 +105,13 @@ class Gate:
         message = incoming(raw, us, event_id=event_id)
         if message is None or _name(message) in self._removed:
             return IGNORED
-        where = where_of(raw, us)
+        where, (edited, text) = where_of(raw, us), self._ahead.get(_name(message), ("", ""))
+        if _edited_at(raw) < edited:
+            raw = {**raw, "text": text}
         with self._marks.handling(where, message.position or 0):
             outcome = await self._said(raw, us, message)
+            if _name(message) in self._removed:  # while it was taken in
+                await self._remove(us, where.channel, message.message_id)
         if outcome.verdict in OURS:
             self._follow(where, message)
         return outcome
@@ -116,14 +127,19 @@ class Gate:
         if same or not is_speech(raw, us):
             return None
         name = (us.workspace, channel, str(now["ts"]))
-        edited = str((now.get("edited") or {}).get("ts") or "")
+        edited = _edited_at(now)
         if edited < self._edits.get(name, "") or name in self._removed:
             return None
         message = await self._named(raw, us)
         if message is None:
             return None
+        concerns_us = await self._intake.concerns_us(message)
+        if concerns_us and await self._typed(message):
+            return None
         outcome = await self._intake.edited(message)
         remember(self._edits, name, max(edited, self._edits.get(name, "")))
+        if outcome is IGNORED and concerns_us:
+            remember(self._ahead, name, (edited, str(now.get("text") or "")))
         if outcome.verdict in OURS:
             self._follow(where_of(raw, us), message)
         self._tell(message, outcome)
@@ -136,7 +152,7 @@ class Gate:
 
     async def _said(self, raw: Json, us: Us, message: IncomingMessage) -> Outcome:
         # Most of what is said in a channel is none of our business; nobody's name is asked for that.
-        if not concerns_us(message, self._rules_of(message), taking_part=True):
+        if not await self._intake.concerns_us(message):
             return IGNORED
         message = await self._named(raw, us, event_id=message.event_id) or message
         if await self._typed(message):
@@ -146,7 +162,9 @@ class Gate:
         return outcome
 
     async def _named(self, raw: Json, us: Us, *, event_id: str = "") -> IncomingMessage | None:
-        names = await self._people.names(us.workspace, people_of(raw))
+        names, raw = await asyncio.gather(
+            self._people.names(us.workspace, people_of(raw)), self._files.told(us.workspace, raw)
+        )
         return incoming(raw, us, names, event_id=event_id)
 
     async def _remove(self, us: Us, channel: str, ts: str) -> None:
@@ -158,8 +176,8 @@ class Gate:
         self._marks.follow(where, position)
         thread = address_of(message, self._rules_of(message)).thread
         if thread != where.thread:  # the answer begins one, where nobody has to mention us
-            begun = Where(place=Place.THREAD, workspace=where.workspace, channel=where.channel, thread=thread)
-            self._marks.follow(begun, position)
+            place = Place.DIRECT if where.place is Place.DIRECT else Place.THREAD
+            self._marks.follow(replace(where, place=place, thread=thread), position)
 
     def _tell(self, message: IncomingMessage, outcome: Outcome) -> None:
         name = _name(message)
@@ -175,6 +193,10 @@ class Gate:
 
     def _rules_of(self, message: IncomingMessage) -> Rules:
         return self._rules(message.address.workspace, message.address.channel)
+
+
+def _edited_at(message: Json) -> str:
+    return str((message.get("edited") or {}).get("ts") or "")
 
 
 def _name(message: IncomingMessage) -> Message:

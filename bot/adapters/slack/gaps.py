@@ -21,6 +21,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.adapters.slack.api_errors import SlackRefused, TokenDead
 from bot.adapters.slack.events import OURS, Gate
 from bot.adapters.slack.inbound import Us, Where
+from bot.adapters.slack.log_lines import describe
 from bot.adapters.slack.stamps import position_at, position_of, ts_of
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
@@ -41,7 +42,7 @@ SLOW_PACE = timedelta(minutes=1)
 SLOW_MESSAGES = 15
 """What distributed apps outside of Slack's Marketplace get: so many messages at once, and that once a minute."""
 SLOW = timedelta(seconds=20)
-"""Who is asked to wait so long at the first calls is such an app, or shares the budget with somebody who is."""
+"""Who is asked to wait so long, and again though it did, is such an app. Once alone may be what a former process used up."""
 NOT_FOR_US = frozenset(
     {"access_denied", "channel_not_found", "is_archived", "message_not_found", "not_in_channel", "thread_not_found"}
 )
@@ -63,8 +64,13 @@ class _Round:
     """Places with more than was read of them."""
     unread: int = 0
     """Places that can't be read."""
-    slow: bool = False
+    long_waits: int = 0
     called: dict[str, timedelta] = field(default_factory=dict)
+
+    @property
+    def slow(self) -> bool:
+        """The app gets few messages, and rarely."""
+        return self.long_waits > 1
 
 
 class Gaps:
@@ -172,8 +178,12 @@ class Gaps:
     async def _bring(self, raw: Json, where: Where, us: Us, reading: _Round) -> bool:
         """Bring a message in; tell whether it is part of a conversation of ours."""
         kind = "im" if where.place is Place.DIRECT else "channel"
-        outcome = await self._gate.said({**raw, "channel": where.channel, "channel_type": kind}, us)
         reading.messages += 1
+        try:
+            outcome = await self._gate.said({**raw, "channel": where.channel, "channel_type": kind}, us)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # not as Slack writes it; others wait
+            log.error("slack.gap_message_unread", workspace=where.workspace, error=describe(exc))
+            return False
         return outcome.verdict in OURS
 
     async def _found(self, where: Where, mark: int, reading: _Round) -> list[Json]:
@@ -207,7 +217,7 @@ class Gaps:
                 cause = exc.__cause__
                 if not isinstance(cause, SlackApiError):
                     raise
-                reading.slow = reading.slow or exc.retry_after >= SLOW
+                reading.long_waits += exc.retry_after >= SLOW
                 log.info("slack.gap_waits", workspace=where.workspace, seconds=exc.retry_after.total_seconds())
                 await self._clock.sleep(exc.retry_after)
 

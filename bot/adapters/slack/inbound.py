@@ -108,7 +108,11 @@ def incoming(message: Json, us: Us, names: Names = NOBODY, *, event_id: str = ""
     return IncomingMessage(
         place=where.place,
         address=Address(
-            platform=PLATFORM, workspace=where.workspace, channel=where.channel, thread=where.thread, reply_to=ts
+            platform=PLATFORM,
+            workspace=where.workspace,
+            channel=where.channel,
+            thread=ts if _begins_thread(message, where) else where.thread,
+            reply_to=ts,
         ),
         event_id=event_id,
         message_id=ts,
@@ -122,6 +126,12 @@ def incoming(message: Json, us: Us, names: Names = NOBODY, *, event_id: str = ""
         quotes=tuple(_quotes(message, names)),
         files=tuple(_offers(message)),
     )
+
+
+def _begins_thread(message: Json, where: Where) -> bool:
+    """Tell whether people see a direct message as a thread's first: in the agent view they see all of them so, and to these
+    alone Slack adds `app_context`, what is looked at beside them."""
+    return where.place is Place.DIRECT and not where.thread and "app_context" in message
 
 
 def mentions_of(text: str) -> list[str]:

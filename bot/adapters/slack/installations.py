@@ -17,6 +17,7 @@ from slack_sdk.oauth.installation_store import Installation as SlackInstallation
 from slack_sdk.oauth.installation_store.async_installation_store import AsyncInstallationStore
 
 from bot.adapters.slack.inbound import PLATFORM
+from bot.adapters.slack.log_lines import sdk_log
 from bot.adapters.slack.sealing import Seal, Unreadable, key_from
 from store import Installation, Store
 
@@ -48,7 +49,7 @@ class ParleyInstallationStore(AsyncInstallationStore):
 
     @property
     def logger(self) -> logging.Logger:
-        return logging.getLogger("parley.slack_sdk")
+        return sdk_log()
 
     async def token_of(self, workspace: str) -> str | None:
         """Return the bot token of a workspace, by its team's or enterprise's id; None when it has none that can be read."""

@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from slack_bolt.context.async_context import AsyncBoltContext
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.adapters.slack.inbound import PLATFORM, Names
+from bot.adapters.slack.log_lines import describe
 from bot.chat.protocol import Address, DeliveryError, Place
 from bot.clock import Clock, time_limit
 from store import Store, StoreError
@@ -27,17 +27,6 @@ Lookup = Callable[[str, Collection[str]], Awaitable[Names]]
 """Tells what users of a workspace are called, by their ids; never raises, and leaves out whom Slack does not tell."""
 
 log = structlog.get_logger(__name__)
-
-
-class Clients(Protocol):
-    """The Web API's clients by workspace, as far as other rooms know of them."""
-
-    async def of(self, workspace: str) -> AsyncWebClient:
-        """Return the workspace's client.
-
-        Raises:
-            DeliveryError: we are not installed there any more, or it can't be told now.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +98,8 @@ class Afterwards:
             await work()
         except DeliveryError as exc:
             log.warning("interaction.not_finished", kind=kind, reason=str(exc))
-        except Exception:  # nobody waits for this task
-            log.exception("interaction.failed", kind=kind)
+        except Exception as exc:  # noqa: BLE001 - nobody waits for this task
+            log.error("interaction.failed", kind=kind, error=describe(exc))
 
 
 class Interactions:

@@ -18,6 +18,8 @@ _OPEN_END = re.compile(r"(?:<(?:[@#]|![A-Za-z]*+)?|@[A-Za-z]{0,8})?\s*\Z")
 # A code fence that is still open is closed at the end of every part, and of a growing one anew each time.
 _CLOSING_FENCE = re.compile(r"\n[ \t]*(?:`{3,}+|~{3,}+)\s*\Z")
 
+_LINK = re.compile(r"://|www\.", re.IGNORECASE)
+
 
 def neutral(text: str) -> str:
     """Return `text` so that it pings nobody; to people it looks the same. Doing it twice is doing it once."""
@@ -27,3 +29,12 @@ def neutral(text: str) -> str:
 def settled(text: str) -> str:
     """Return the beginning of a growing text that stays as it is in its neutral form, whatever the text goes on with."""
     return _OPEN_END.sub("", _CLOSING_FENCE.sub("", text))
+
+
+def before_links(text: str) -> str:
+    """Return the beginning of a text as far as there is no link in it, in whole words."""
+    found = _LINK.search(text)
+    end = len(text) if found is None else found.start()
+    while found and end and not text[end - 1].isspace():
+        end -= 1
+    return text[:end]

@@ -26,9 +26,9 @@ from slack_sdk.oauth.installation_store import Installation
 from slack_sdk.oauth.state_store.async_state_store import AsyncOAuthStateStore
 
 from bot.adapters.slack.api_errors import translated
-from bot.adapters.slack.app import library_log
 from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.installations import ParleyInstallationStore
+from bot.adapters.slack.log_lines import bolt_log
 from bot.adapters.slack.scopes import SCOPES
 from bot.adapters.slack.sealing import key_from
 from bot.chat import words
@@ -114,10 +114,10 @@ class InstallPages:
             installation_store=installations,
             state_store=OneTimeStates(store, self._client_secret, self._clock),
             state_expiration_seconds=int(STATE_LIFE.total_seconds()),
-            logger=library_log(),
+            logger=bolt_log(),
         )
         settings.redirect_uri = None  # the SDK looks for one in the environment
-        self._flow = _Flow(client=clients.client(), logger=library_log(), settings=settings)
+        self._flow = _Flow(client=clients.client(), logger=bolt_log(), settings=settings)
 
     def close(self) -> None:
         """Let nobody install it any more."""

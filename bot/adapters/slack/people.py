@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.adapters.slack.api_errors import translated
+from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.inbound import NOBODY, Names, readable_name
-from bot.adapters.slack.interactions import Clients
 from bot.adapters.slack.memory import remember
 from bot.chat.protocol import DeliveryError
 from bot.clock import Clock, time_limit
@@ -33,7 +33,7 @@ class _Known:
 class People:
     """Knows the names of people by their ids. To be closed with `close`."""
 
-    def __init__(self, clients: Clients, clock: Clock) -> None:
+    def __init__(self, clients: SlackClients, clock: Clock) -> None:
         self._clients = clients
         self._clock = clock
         self._known: dict[Person, _Known] = {}

@@ -7,8 +7,10 @@ import structlog
 from slack_bolt.context.respond.async_respond import AsyncRespond
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.adapters.slack.api_errors import translated
+from bot.adapters.slack.log_lines import describe, sdk_log
 from bot.adapters.slack.mrkdwn import escape
 from bot.adapters.slack.neutral import neutral
 from bot.adapters.slack.web_api import WebApi
@@ -28,20 +30,25 @@ async def respond_with(respond: AsyncRespond, work: Callable[[], Awaitable[Comma
     """Do what an interaction asks for, and show what that says, if anything; never raises."""
     try:
         reply = await work()
-    except Exception:  # whoever waits for an answer gets one
-        log.exception("interaction.failed", kind="work")
+    except Exception as exc:  # noqa: BLE001 - whoever waits for an answer gets one
+        log.error("interaction.failed", kind="work", error=describe(exc))
         reply = CommandReply(text=words.COMMAND_FAILED)
+    # Bolt's own would repeat what may have arrived, and write the address, which works like a token, into the log.
+    webhook = AsyncWebhookClient(
+        respond.response_url or "", proxy=respond.proxy, ssl=respond.ssl, retry_handlers=[], logger=sdk_log()
+    )
     for text in texts_of(reply):
+        shown = {
+            "text": text,
+            "response_type": "ephemeral" if reply.private else "in_channel",
+            "replace_original": False,
+            "unfurl_links": False,
+            "unfurl_media": False,
+            "thread_ts": thread or None,
+        }
         try:
             with translated(repeatable=False):
-                answer = await respond(
-                    text,
-                    response_type="ephemeral" if reply.private else "in_channel",
-                    replace_original=False,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                    thread_ts=thread or None,
-                )
+                answer = await webhook.send_dict(shown)
         except DeliveryError as exc:
             log.warning("interaction.not_answered", reason=str(exc))
             return

@@ -25,8 +25,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.adapters.protocol import PlatformRefused
 from bot.adapters.slack.api_errors import translated
-from bot.adapters.slack.app import describe, library_log
 from bot.adapters.slack.door import Door
+from bot.adapters.slack.log_lines import bolt_log, describe
 from bot.chat.protocol import DeliveryDelayed, DeliveryError
 from bot.clock import Clock, time_limit
 
@@ -60,7 +60,7 @@ class Connection(SocketModeClient):
     """One socket; it is opened once, and when it ends or is asked to end, `over` is set."""
 
     def __init__(self, app_token: str, web: AsyncWebClient, door: Door, *, ping_seconds: float) -> None:
-        super().__init__(app_token, library_log(), web, auto_reconnect_enabled=False, ping_interval=ping_seconds)
+        super().__init__(app_token, bolt_log(), web, auto_reconnect_enabled=False, ping_interval=ping_seconds)
         self._door = door
         self.over = asyncio.Event()
         self.asked_to_end = False

@@ -18,7 +18,7 @@ from bot.adapters.slack.allowances import Allowance
 from bot.adapters.slack.api_errors import MOMENT, SlackRefused
 from bot.adapters.slack.blocks import buttons
 from bot.adapters.slack.memory import remember
-from bot.adapters.slack.neutral import neutral, settled
+from bot.adapters.slack.neutral import before_links, neutral, settled
 from bot.adapters.slack.own_messages import metadata
 from bot.adapters.slack.web_api import WebApi
 from bot.adapters.slack.writing import Writer, Writing
@@ -83,7 +83,8 @@ class Streams:
         """
         if not self._may_start(address):
             return None
-        beginning = neutral(settled(text))
+        # Links unfold when a message is posted and never when it is edited; a stream's start can't be told not to.
+        beginning = before_links(neutral(settled(text)))
         try:
             answer = await self._api.ask(
                 address.workspace,

@@ -45,6 +45,7 @@ LIMITS = Limits(
     pace=UPDATES,
     status=timedelta(seconds=60),  # Slack takes a status line away after 2 minutes
     buttons=True,
+    file_buttons=False,  # what shares a file takes texts beside it and no buttons
 )
 
 _HELD_BY_STREAM = frozenset({"cant_delete_message", "streaming_state_conflict"})
@@ -67,7 +68,7 @@ class SlackSurface:
         answer to a write, that a person pressed its own Stop."""
         api = WebApi(clients, clock)
         self._api = api
-        self._writer = Writer(api)
+        self._writer = Writer(api, clock)
         self._streams = Streams(api, self._writer, clock, on_stopped)
         self._signs = Signs(api, clock)
         self._uploads = Uploads(api, clock)
@@ -107,7 +108,7 @@ class SlackSurface:
     async def post_file(
         self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
     ) -> str:
-        """Post a file. Slack puts no buttons below files: the commands do the same."""
+        """Post a file; it has no buttons, see `LIMITS`."""
         posted = await self._uploads.post(address, name, text, nonce=nonce)
         remember(self._nonces, posted, nonce)
         await self._signs.clear(address)

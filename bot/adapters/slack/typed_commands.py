@@ -10,10 +10,10 @@ from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.private_replies import tell
 from bot.adapters.slack.web_api import WebApi
 from bot.chat.commands import TABLE, Commands
-from bot.chat.policy import Rules, concerns_us, key_of
+from bot.chat.policy import Rules, key_of
 from bot.chat.protocol import CommandCall, CommandReply, IncomingMessage
 from bot.clock import Clock
-from store import ConversationKey, Store
+from store import Store
 
 SIGN = "!"
 LONGEST = 200
@@ -59,9 +59,9 @@ class TypedCommands:
         self._afterwards = afterwards
 
     async def take(self, message: IncomingMessage) -> bool:
-        """Carry a message out if it is a command; False when it is speech, for the intake to take.
+        """Carry a message to us out if it is a command; False when it is speech, for the intake to take.
 
-        It has to be said to us, as any message. Its text comes without the mention of us that it may begin with.
+        Its text comes without the mention of us that it may begin with.
 
         Raises:
             StoreUnavailable: nothing was done. Slack must not be told that it was: it delivers again.
@@ -70,7 +70,7 @@ class TypedCommands:
         if found is None or message.from_bot or message.files:
             return False
         call = self._call(message, *found)
-        if not self._commands.offers(call) or not await self._concerns_us(message, call.key):
+        if not self._commands.offers(call):
             return False
         where = message.address
         if await self._store.once(f"slack.typed/{where.workspace}/{where.channel}/{message.message_id}", at=call.at):
@@ -80,12 +80,6 @@ class TypedCommands:
 
     async def _answer(self, call: CommandCall, reply: CommandReply) -> None:
         await tell(self._api, call.address, call.author_id, reply)
-
-    async def _concerns_us(self, message: IncomingMessage, key: ConversationKey) -> bool:
-        rules = self._rules(message)
-        if concerns_us(message, rules, taking_part=False):
-            return True
-        return concerns_us(message, rules, taking_part=True) and await self._store.find(key) is not None
 
     def _call(self, message: IncomingMessage, name: str, argument: str) -> CommandCall:
         return CommandCall(

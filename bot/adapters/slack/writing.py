@@ -1,6 +1,7 @@
 """Whole messages: posts and updates in the best form that a workspace takes, which is found out by trying."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from bot.adapters.slack.api_errors import SlackRefused
@@ -9,7 +10,10 @@ from bot.adapters.slack.memory import remember
 from bot.adapters.slack.own_messages import metadata
 from bot.adapters.slack.web_api import WebApi
 from bot.chat.protocol import Address, Controls, OutcomeUnknown
+from bot.clock import Clock
 
+LEARNT = timedelta(hours=1)
+"""How long a workspace is believed to take no more than it took: it may have been one message that Slack did not like."""
 BLOCKS_REFUSED = frozenset({"invalid_blocks", "invalid_blocks_format", "unsupported_block_type"})
 
 Json = Any
@@ -32,12 +36,14 @@ class Writer:
     """
 
     api: WebApi
-    _dialects: dict[str, Dialect] = field(default_factory=dict)
-    """By workspace, where it is not the best one."""
+    clock: Clock
+    _dialects: dict[str, tuple[Dialect, timedelta]] = field(default_factory=dict)
+    """By workspace, where it is not the best one, and until when."""
 
     def dialect(self, workspace: str) -> Dialect:
         """Return what a workspace is known to take."""
-        return self._dialects.get(workspace) or Dialect()
+        learnt, until = self._dialects.get(workspace, (Dialect(), timedelta()))
+        return learnt if self.clock.monotonic() < until else Dialect()
 
     async def post(self, address: Address, writing: Writing) -> str:
         """Post a message and return its ts. Nothing in it unfolds, and names in it are no links."""
@@ -90,9 +96,9 @@ class Writer:
                 self._simplify(address.workspace, dialect, exc)
 
     def _simplify(self, workspace: str, tried: Dialect, refusal: SlackRefused) -> None:
-        """Learn from a refusal, for good; raise it when nothing simpler is left."""
+        """Learn from a refusal; raise it when nothing simpler is left."""
         simpler = tried.without(refusal.where) if refusal.code in BLOCKS_REFUSED else None
         if simpler is None:
             raise refusal
         if self.dialect(workspace) == tried:  # otherwise somebody else has learnt already
-            remember(self._dialects, workspace, simpler)
+            remember(self._dialects, workspace, (simpler, self.clock.monotonic() + LEARNT))

@@ -5,7 +5,6 @@ Everything that is heard goes its real way, by Socket Mode or by HTTP; only catc
 
 import asyncio
 import inspect
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from bot.adapters.slack.app import build_app, hear
 from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.events import Gate
+from bot.adapters.slack.file_facts import FileFacts
 from bot.adapters.slack.inbound import PLATFORM
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.people import People
@@ -22,22 +22,17 @@ from bot.adapters.slack.scopes import SCOPES
 from bot.adapters.slack.surface import SlackSurface
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
-from bot.chat.commands import Commands
-from bot.chat.controls import ControlPresses
-from bot.chat.intake import Intake
 from bot.chat.policy import Placement, Rules
 from bot.chat.rules import RuleBook
-from bot.chat.sweeper import Sweeper
 from bot.chat.turns import Turns
 from bot.llm.scripted import ScriptedModel
 from store import Conversation, ConversationKey, Store, open_store
+from tests.adapters.slack.inside import chat_behind
 from tests.adapters.slack.showing import answers, text_of
 from tests.chat.chatting import SETTINGS, cancelled
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import Channel, FakeSlack, Message, User
 from tests.fakes_slack.bots import Run, by_socket
-
-DAY = timedelta(days=1)
 
 
 @dataclass
@@ -128,32 +123,13 @@ async def interactive(
         rules = RuleBook(store, Rules(placement=Placement.THREAD))
         olga = slack.workspace.user("Olga")
         operators = [f"{PLATFORM}:{slack.workspace.id}/{olga.id}"]
-        intake = Intake(
-            store,
-            rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
-            characters=16000,
-            accept=turns.accept,
-            revised=turns.revised,
-            retracted=turns.retracted,
-        )
-        commands = Commands(
-            store,
-            turns,
-            Sweeper(store, clock, random.Random(1), ttl=ttl, purge_after=DAY, interval=DAY),
-            rules,
-            clock,
-            operators=operators,
-            platforms=lambda: [PLATFORM],
-            model="scripted",
-            ttl=ttl,
-            version="1",
-        )
+        inside = chat_behind(store, turns, rules, clock, operators=operators, ttl=ttl)
         app = build_app(clients)
         registered = register(
             app,
-            intake=intake,
-            commands=commands,
-            presses=ControlPresses(store, turns, operators=operators),
+            intake=inside.intake,
+            commands=inside.commands,
+            presses=inside.presses,
             store=store,
             rules=rules,
             api=api,
@@ -163,9 +139,10 @@ async def interactive(
         )
         marks = Watermarks(store, clock)
         gate = Gate(
-            intake,
+            inside.intake,
             marks,
             people,
+            FileFacts(api, clock),
             surface,
             afterwards,
             clock,

@@ -17,6 +17,7 @@ from bot.adapters.slack.app import build_app, hear
 from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.door import Door
 from bot.adapters.slack.events import Gate
+from bot.adapters.slack.file_facts import FileFacts
 from bot.adapters.slack.gaps import Gaps
 from bot.adapters.slack.http import PATH, requests_at
 from bot.adapters.slack.interactions import Afterwards
@@ -134,8 +135,9 @@ async def listening(
         revised=lambda conversation: None,
         retracted=lambda conversations: None,
     )
-    gate = Gate(intake, marks, people, surface, afterwards, clock, rules=rules)
-    gaps = Gaps(gate, marks, WebApi(clients, clock), clock, random.Random(1))
+    api = WebApi(clients, clock)
+    gate = Gate(intake, marks, people, FileFacts(api, clock), surface, afterwards, clock, rules=rules)
+    gaps = Gaps(gate, marks, api, clock, random.Random(1))
     app = build_app(clients)
     hear(app, gate, missed=gaps.began)
     await marks.restore()

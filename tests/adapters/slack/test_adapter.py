@@ -11,23 +11,20 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bot.adapters.protocol import Inside, PlatformRefused
+from bot.adapters.protocol import PlatformRefused
 from bot.adapters.slack.adapter import Credentials, SlackAdapter
 from bot.adapters.slack.http import PATH
 from bot.adapters.slack.inbound import PLATFORM
 from bot.adapters.slack.oauth import REDIRECT_PATH
 from bot.app_serve import build_adapters
-from bot.chat.commands import Commands
-from bot.chat.controls import ControlPresses
-from bot.chat.intake import Intake
 from bot.chat.policy import Rules
 from bot.chat.rules import RuleBook
-from bot.chat.sweeper import Sweeper
 from bot.chat.turns import Turns
 from bot.config import load_settings
 from bot.llm.scripted import ScriptedModel
 from bot.web.server import WebSide
 from store import Store
+from tests.adapters.slack.inside import chat_behind
 from tests.adapters.slack.installing import Browser
 from tests.adapters.slack.listening import HTTP, SOCKET, a_store
 from tests.chat.chatting import SETTINGS, cancelled
@@ -35,7 +32,6 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
-DAY = timedelta(days=1)
 BOTH = pytest.mark.parametrize("by", [SOCKET, HTTP])
 
 
@@ -77,32 +73,7 @@ async def running(
     rules = RuleBook(store, Rules())
     model = ScriptedModel(steps, clock=clock)
     turns = Turns(store, model, {PLATFORM: adapter.surface}, SETTINGS, clock)
-    sweeper = Sweeper(store, clock, random.Random(1), ttl=None, purge_after=DAY, interval=DAY)
-    inside = Inside(
-        store=store,
-        intake=Intake(
-            store,
-            rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
-            characters=16000,
-            accept=turns.accept,
-            revised=turns.revised,
-            retracted=turns.retracted,
-        ),
-        commands=Commands(
-            store,
-            turns,
-            sweeper,
-            rules,
-            clock,
-            operators=[],
-            platforms=lambda: [adapter.describe()],
-            model="scripted",
-            ttl=None,
-            version="1",
-        ),
-        presses=ControlPresses(store, turns, operators=[]),
-        rules=rules,
-    )
+    inside = chat_behind(store, turns, rules, clock, platforms=lambda: [adapter.describe()])
     web = WebSide("127.0.0.1", 0, None, CollectorRegistry(), {}, mounts=adapter.mounts)
     await web.start()
     if by == HTTP:
@@ -227,6 +198,26 @@ async def test_workspaces_that_install_the_app_are_served_with_their_own_tokens_
             assert [prompt[-1].text for prompt in bot.model.prompts] == ["I am Ada", "I am Bob"]
             posts = [request for request in slack.requests if request.method.startswith("chat.")]
             assert {request.token for request in posts} == {north.bot_token, south.bot_token}
+
+
+async def test_a_bot_token_that_died_leaves_the_workspaces_that_installed_the_app_alone() -> None:
+    async with FakeSlack(retry_after=[]) as slack, a_store() as store, aiohttp.ClientSession() as session:
+        given = Credentials(
+            bot_token=slack.bot_token,
+            signing_secret=slack.signing_secret,
+            client_id=slack.client_id,
+            client_secret=slack.client_secret,
+        )
+        slack.revoked.add(slack.bot_token)
+        south = slack.team("South")
+        async with running(slack, store, "Still here.", by=HTTP, credentials=given) as bot:
+            await bot.until(lambda: bot.adapter.ready)
+            slack.redirect_url = f"{bot.address}{REDIRECT_PATH}"
+            bob = slack.installing = south.user("Bob")
+            installing = asyncio.create_task(Browser(bot.address, session).install())
+            await bot.until(installing.done)
+            await bob.say(bob.dm, "are you there?")
+            await bot.until(lambda: "Still here." in bob.dm.messages[-1].shown)
 
 
 async def test_a_workspace_that_did_not_install_the_app_is_not_served() -> None:

@@ -132,6 +132,19 @@ async def test_feedback_is_kept_with_the_turn_and_the_last_word_counts(run: Run)
         assert (await bot.store.facts(turn)).feedback == {ada.id: Feedback.BAD, bob.id: Feedback.GOOD}
 
 
+async def test_an_answer_that_became_a_file_can_be_judged_and_asked_again() -> None:
+    long = "word " * 7000
+    async with interactive(long, "Shorter.") as bot:
+        ada, general, _ = await asked(bot)
+        await bot.answered(general, 2)
+        beginning, file = answers(general)
+        assert file.files[0].data.decode() == long
+        assert (await ada.feedback(beginning, good=False)).acked
+        await ada.click(beginning, "parley_retry")
+        await bot.until(lambda: texts(general) == ["Shorter."])
+        assert whispers(ada) == [words.FEEDBACK_KEPT]
+
+
 async def test_feedback_on_another_channels_turn_is_not_kept() -> None:
     async with interactive("Here.", "There.") as bot:
         ada, general, _ = await asked(bot)
@@ -167,6 +180,23 @@ async def test_slacks_own_stop_stops_the_answer_and_the_session_is_active_again(
         await bot.quiet()
         await bot.afterwards.close()
         assert any("stopped" in text for text in texts(ada.dm))
+        assert bot.slack.sessions[ada.dm.id, root.ts].status == "active"
+
+
+async def test_the_first_question_in_the_agent_view_is_streamed_and_can_be_stopped() -> None:
+    never = asyncio.Event()
+    async with interactive(["Half an answer", never]) as bot:
+        ada = bot.slack.workspace.user("Ada")
+        root = await ada.ask("a story")
+        await bot.until(lambda: texts(ada.dm))
+        (growing,) = answers(ada.dm)
+        assert growing.streaming
+        assert growing.thread_ts == root.ts
+        assert bot.slack.sessions[ada.dm.id, root.ts].status == "processing"
+        await ada.stop(root)
+        await bot.quiet()
+        await bot.afterwards.close()
+        assert "stopped" in texts(ada.dm)[0]
         assert bot.slack.sessions[ada.dm.id, root.ts].status == "active"
 
 

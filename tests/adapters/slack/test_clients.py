@@ -1,5 +1,6 @@
 """Clients by workspace: whose token is used, how long it is believed, and what happens when it is over."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +17,6 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
-        yield slack
 
 
 class Installations:
@@ -126,10 +121,10 @@ async def test_all_clients_share_one_session_and_repeat_nothing(slack):
         assert first.retry_handlers == []
 
 
-async def test_who_a_bot_is_is_asked_once(slack):
+async def test_who_a_bot_is_is_asked_once_also_by_many_at_once(slack):
     async with clients_of(slack, token=slack.bot_token) as clients:
-        for _ in range(3):
-            await clients.me(slack.workspace.id)
+        await asyncio.gather(*(clients.me(slack.workspace.id) for _ in range(3)))
+        await clients.me(slack.workspace.id)
     assert len(slack.asked("auth.test")) == 1
 
 
@@ -160,3 +155,32 @@ async def test_other_refusals_keep_slacks_word(slack):
         with pytest.raises(SlackRefused) as refused:
             await WebApi(clients, FakeClock()).ask(slack.workspace.id, lambda client: client.api_call("no.such.method"))
     assert refused.value.code == "unknown_method"
+
+
+async def test_a_dead_token_of_the_settings_takes_no_installed_workspace_down(slack):
+    clock, installations, other = FakeClock(), Installations(), slack.team("Globex")
+    installations.tokens[other.id] = other.bot_token
+    slack.revoked.add(slack.bot_token)
+    async with clients_of(slack, clock, token=slack.bot_token, find_token=installations.find) as clients:
+        for _ in range(3):
+            assert (await clients.me(other.id)).team_id == other.id
+            with pytest.raises(Unreachable):
+                await clients.of(slack.workspace.id)
+        refused = [request for request in slack.asked("auth.test") if request.token == slack.bot_token]
+        assert len(refused) == 1
+        slack.revoked.clear()
+        await clock.advance(timedelta(minutes=6))
+        assert (await clients.of(slack.workspace.id)).token == slack.bot_token
+
+
+async def test_a_workspace_that_slack_is_slow_about_holds_no_other_up(slack):
+    other, installations = slack.team("Globex"), Installations()
+    installations.tokens |= {slack.workspace.id: slack.bot_token, other.id: other.bot_token}
+    async with clients_of(slack, find_token=installations.find) as clients:
+        await clients.me(slack.workspace.id)
+        hung = slack.hang("auth.test")
+        asking = asyncio.create_task(clients.me(other.id))
+        await slack.until(lambda: len(slack.asked("auth.test")) == 2)
+        assert (await clients.me(slack.workspace.id)).team_id == slack.workspace.id
+        hung.release()
+        assert (await asking).team_id == other.id

@@ -161,6 +161,43 @@ async def test_a_message_whose_deletion_arrives_first_is_not_taken() -> None:
         assert ear.offered == []
 
 
+async def test_a_message_that_is_deleted_while_it_is_taken_in_is_erased() -> None:
+    async with FakeSlack() as slack, a_store() as store, listening(slack, store) as ear:
+        ada = slack.workspace.user("Ada")
+        await ear.until(lambda: slack.sockets)
+        hung = slack.hang("users.info")
+        said = await ada.say(ada.dm, "forget it")
+        await ear.until(lambda: slack.asked("users.info"), step=timedelta())
+        await ada.delete(said)
+        await ear.until(lambda: slack.deliveries[-1].acked, step=timedelta())
+        hung.release()
+        await ear.heard(slack)
+        assert await kept(store, slack, ada.dm.id) == []
+
+
+@pytest.mark.parametrize("place", ["direct", "thread"])
+async def test_an_edit_that_arrives_before_its_message_counts(place: str) -> None:
+    async with FakeSlack() as slack, a_store() as store, listening(slack, store) as ear:
+        ada = slack.workspace.user("Ada")
+        general = slack.workspace.channel("general", ada)
+        await ear.until(lambda: slack.sockets)
+        root = await ada.say(general, f"{slack.workspace.bot.mention} hello")
+        await ear.until(lambda: ear.taken)
+        await slack.hold_events()
+        said = await (ada.say(ada.dm, "one") if place == "direct" else ada.say(general, "one", thread=root))
+        (message,) = slack.dispatch._held or []
+        slack.dispatch._held = []
+        await ada.edit(said, "two")
+        await slack.release_events()
+        await ear.heard(slack)
+        slack.dispatch._enter(message)
+        await ear.heard(slack)
+        if place == "direct":
+            assert await kept(store, slack, ada.dm.id) == ["two"]
+        else:
+            assert await kept(store, slack, general.id, root.ts) == ["hello", "two"]
+
+
 @pytest.mark.parametrize("loss", ["archive", "delete", "leave", "kick"])
 @pytest.mark.parametrize("kind", ["public", "private"])
 async def test_a_channel_that_is_not_for_us_any_more_ends_its_conversations(kind: str, loss: str) -> None:

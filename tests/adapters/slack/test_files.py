@@ -1,7 +1,6 @@
 """Reading what people attach: with the token for Slack alone, up to a limit, and never a page to sign in."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -14,26 +13,9 @@ from bot.adapters.slack.surface import SlackSurface
 from bot.chat.protocol import FileOffer, FileUnreadable
 from tests.adapters.slack.showing import below, offer, surface_on
 from tests.fakes.clock import FakeClock
-from tests.fakes.slack import FakeSlack, File, Message, User
+from tests.fakes.slack import File, Message
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
-        yield slack
-
-
-@pytest.fixture
-def ada(slack: FakeSlack) -> User:
-    return slack.workspace.user("Ada")
-
-
-@pytest.fixture
-async def surface(slack: FakeSlack) -> AsyncIterator[SlackSurface]:
-    async with surface_on(slack) as surface:
-        yield surface
 
 
 async def read(surface: SlackSurface, message: Message, *, limit: int = 10_000) -> bytes:

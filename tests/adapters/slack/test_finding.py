@@ -1,12 +1,10 @@
 """Files, and messages whose id was lost: they are recognised among all that is said, in few requests."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from bot.adapters.slack.surface import SlackSurface
 from bot.chat.protocol import (
     Address,
     DeliveryDelayed,
@@ -14,41 +12,9 @@ from bot.chat.protocol import (
 )
 from tests.adapters.slack.showing import GROWING, answers, below, surface_on
 from tests.fakes.clock import FakeClock
-from tests.fakes.slack import Channel, FakeSlack, Message, User
+from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
-        yield slack
-
-
-@pytest.fixture
-def ada(slack: FakeSlack) -> User:
-    return slack.workspace.user("Ada")
-
-
-@pytest.fixture
-def general(slack: FakeSlack, ada: User) -> Channel:
-    return slack.workspace.channel("general", ada)
-
-
-@pytest.fixture
-async def question(ada: User, general: Channel) -> Message:
-    return await ada.say(general, "hello")
-
-
-@pytest.fixture
-def address(question: Message) -> Address:
-    return below(question)
-
-
-@pytest.fixture
-async def surface(slack: FakeSlack) -> AsyncIterator[SlackSurface]:
-    async with surface_on(slack) as surface:
-        yield surface
 
 
 # Finding

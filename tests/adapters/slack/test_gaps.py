@@ -135,13 +135,26 @@ async def test_an_app_that_gets_15_messages_a_minute_reads_the_newest_of_every_p
         for number in range(20):
             await ada.say(ada.dm, f"a{number}", heard=False)
             await bob.say(bob.dm, f"b{number}", heard=False)
-        slack.fail(HISTORY, status=429, retry_after=60)
+        slack.fail(HISTORY, status=429, retry_after=60, times=2)
         async with listening(slack, store, by=HTTP) as ear:
             began = ear.clock.monotonic()
             await ear.caught_up()
             assert sorted(ear.texts) == sorted(f"{who}{number}" for who in "ab" for number in range(5, 20))
             assert ear.clock.monotonic() - began >= timedelta(minutes=2)
-            assert [request.body["limit"] for request in slack.asked(HISTORY)][1:] == ["15", "15"]
+            assert [request.body["limit"] for request in slack.asked(HISTORY)] == ["200", "200", "15", "15"]
+
+
+async def test_a_budget_that_was_used_up_before_us_is_waited_for_once_and_everything_is_read() -> None:
+    async with FakeSlack(retry_after=[], limits={HISTORY: 1000}) as slack, a_store() as store:
+        now, home = datetime.now(UTC), slack.workspace
+        ada = home.user("Ada")
+        await store.mark("slack", [marked(slack, ada.dm.id, now - timedelta(hours=1))], at=now)
+        for number in range(20):
+            await ada.say(ada.dm, f"a{number}", heard=False)
+        slack.fail(HISTORY, status=429, retry_after=45)
+        async with listening(slack, store, by=HTTP) as ear:
+            await ear.caught_up()
+            assert len(ear.texts) == 20
 
 
 async def test_replies_in_a_direct_thread_that_began_meanwhile_are_taken() -> None:
@@ -216,6 +229,24 @@ async def test_a_place_that_can_t_be_read_does_not_keep_the_others_from_it(error
             await ear.caught_up()
             assert ear.texts == ["Bob"]
             assert {channel for channel, _ in await ear.kept()} == {ada.dm.id, bob.dm.id}
+
+
+async def test_a_message_that_can_t_be_read_keeps_no_other_from_it() -> None:
+    async with FakeSlack() as slack, a_store() as store:
+        ada, bob = slack.workspace.user("Ada"), slack.workspace.user("Bob")
+        async with listening(slack, store) as ear:
+            await ear.until(lambda: slack.sockets)
+            for somebody in (bob, ada):
+                await somebody.say(somebody.dm, "hello")
+                await ear.heard(slack)
+            await ear.until(lambda: len(ear.taken) == 2)
+        odd = await ada.say(ada.dm, "no reader knows this", heard=False)
+        odd.attachments.append({"is_share": True, "files": ["a word"]})
+        await ada.say(ada.dm, "after it", heard=False)
+        await bob.say(bob.dm, "elsewhere", heard=False)
+        async with listening(slack, store) as ear:
+            await ear.caught_up()
+            assert sorted(ear.texts) == ["after it", "elsewhere"]
 
 
 async def test_when_slack_drops_events_what_it_dropped_is_read() -> None:

@@ -93,8 +93,9 @@ async def test_what_goes_on_in_a_channel_without_us_asks_nobody_s_name() -> None
         ada = slack.workspace.user("Ada")
         general = slack.workspace.channel("general", ada)
         await ear.until(lambda: slack.sockets)
+        root = await ada.say(general, "just us")
         for _ in range(5):
-            await ada.say(general, "just us")
+            await ada.say(general, "just us", thread=root)
         await ear.heard(slack)
         assert slack.asked("users.info") == []
 
@@ -127,6 +128,26 @@ async def test_keys_follow_the_place_direct_messages_threads_and_channels() -> N
         assert {message.key.workspace for message in ear.taken} == {home.id}
         assert await ear.history(ear.taken[3]) == ["in the channel", "no mention needed"]
         assert reply.ts == ear.taken[3].message_id
+
+
+@BOTH
+async def test_in_the_agent_view_every_message_begins_a_conversation_of_its_own(by: str) -> None:
+    async with FakeSlack() as slack, a_store() as store, listening(slack, store, by=by) as ear:
+        ada = slack.workspace.user("Ada")
+        general = slack.workspace.channel("general", ada)
+        await ear.until(lambda: by == HTTP or slack.sockets)
+        first = await ada.ask("one", context=general)
+        second = await ada.ask("two")
+        await ada.ask("and one more", thread=first)
+        await ear.until(lambda: len(ear.taken) == 3)
+        found = {message.text: (message.key.thread, Address.decode(message.address).thread) for message in ear.taken}
+        assert found == {
+            "one": (first.ts, first.ts),
+            "two": (second.ts, second.ts),
+            "and one more": (first.ts, first.ts),
+        }
+        # What is said while we are away is looked for in the view and in both threads.
+        assert set(await ear.kept()) == {(ada.dm.id, ""), (ada.dm.id, first.ts), (ada.dm.id, second.ts)}
 
 
 async def test_inline_channels_have_a_conversation_for_each_person_and_listening_ones_need_no_mention() -> None:
@@ -192,6 +213,32 @@ async def test_files_are_offered_with_their_kind_and_size() -> None:
         (file,) = ear.taken[0].attachments
         assert (file.name, file.media_type, file.size) == ("notes.txt", "text/plain", 5)
         assert file.url.startswith(slack.files_url)
+
+
+async def test_files_of_a_channel_shared_with_others_are_asked_for() -> None:
+    async with FakeSlack() as slack, a_store() as store, listening(slack, store) as ear:
+        guest = slack.workspace.user("Grace", external=True)
+        joint = slack.workspace.channel("joint", guest, connected=True)
+        await ear.until(lambda: slack.sockets)
+        mention = slack.workspace.bot.mention
+        await guest.say(joint, f"{mention} look", files=[File("notes.txt", b"hello", "text/plain")])
+        await ear.until(lambda: ear.taken)
+        await ear.heard(slack)
+        (file,) = ear.taken[0].attachments
+        assert (file.name, file.media_type, file.size) == ("notes.txt", "text/plain", 5)
+        assert file.url.startswith(slack.files_url)
+
+        slack.fail("files.info", status=429, retry_after=60, times=4)
+        await guest.say(joint, f"{mention} and these", files=[File("a.txt", b"a"), File("b.txt", b"b")])
+        await ear.until(lambda: len(ear.taken) == 2)
+        assert [(file.name, file.url) for file in ear.taken[1].attachments] == [("unnamed", "")] * 2
+
+        hung = [slack.hang("files.info") for _ in range(2)]
+        await guest.say(joint, f"{mention} once more", files=[File("c.txt", b"c")])
+        await ear.until(lambda: len(ear.taken) == 3)
+        assert [(file.name, file.url) for file in ear.taken[2].attachments] == [("unnamed", "")]
+        for one in hung:
+            one.release()
 
 
 @BOTH

@@ -1,52 +1,17 @@
 """Signs of work on Slack: status lines that go again, and sessions of an agent that end."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from bot.adapters.slack.surface import LIMITS, SlackSurface
+from bot.adapters.slack.surface import LIMITS
 from bot.chat.protocol import (
-    Address,
     Unreachable,
 )
 from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
-from tests.fakes.slack import Channel, FakeSlack, Message, User
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
-        yield slack
-
-
-@pytest.fixture
-def ada(slack: FakeSlack) -> User:
-    return slack.workspace.user("Ada")
-
-
-@pytest.fixture
-def general(slack: FakeSlack, ada: User) -> Channel:
-    return slack.workspace.channel("general", ada)
-
-
-@pytest.fixture
-async def question(ada: User, general: Channel) -> Message:
-    return await ada.say(general, "hello")
-
-
-@pytest.fixture
-def address(question: Message) -> Address:
-    return below(question)
-
-
-@pytest.fixture
-async def surface(slack: FakeSlack) -> AsyncIterator[SlackSurface]:
-    async with surface_on(slack) as surface:
-        yield surface
 
 
 async def test_a_status_stands_in_the_thread_until_the_answer(slack, surface, general, question, address):

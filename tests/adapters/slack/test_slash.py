@@ -139,6 +139,17 @@ async def test_what_is_shown_mentions_nobody() -> None:
         assert (body["unfurl_links"], body["unfurl_media"]) == (False, False)
 
 
+async def test_an_answer_whose_receipt_is_lost_is_not_given_twice(go_on: asyncio.Event) -> None:
+    async with interactive() as bot:
+        ada = bot.slack.workspace.user("Ada")
+        call = await ada.slash("/chat", "help", ada.dm)
+        call.cut = True
+        with capture_logs() as logs:
+            go_on.set()
+            await bot.until(lambda: [line for line in logs if line["event"] == "interaction.not_answered"])
+        assert len(ada.ephemerals) == 1
+
+
 async def test_a_response_url_that_is_dead_is_a_line_in_the_log(go_on: asyncio.Event) -> None:
     async with interactive() as bot:
         ada = bot.slack.workspace.user("Ada")

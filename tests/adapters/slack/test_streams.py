@@ -29,18 +29,8 @@ async def slack(clock: FakeClock) -> AsyncIterator[FakeSlack]:
 
 
 @pytest.fixture
-def ada(slack: FakeSlack) -> User:
-    return slack.workspace.user("Ada")
-
-
-@pytest.fixture
 async def question(ada: User) -> Message:
     return await ada.say(ada.dm, "hello")
-
-
-@pytest.fixture
-def address(question: Message) -> Address:
-    return below(question)
 
 
 @pytest.fixture
@@ -96,6 +86,18 @@ async def test_a_ping_that_comes_in_pieces_pings_nobody(surface, slack, ada, add
     assert slack.pings == []
     assert text_of(answers(ada.dm)[0]).replace("\u200b", "") == whole
     assert asked(slack)[-1] == "stopStream"
+
+
+@pytest.mark.parametrize(
+    "link", ["https://evil.example/?q=secret", "[here](HTTP://evil.example/?q=secret)", "<https://evil.example>"]
+)
+async def test_no_link_in_a_stream_unfolds(surface, slack, ada, address, link):
+    ts = await surface.post(address, f"See {link} for", nonce="n1", controls=GROWING)
+    await surface.edit(address, ts, f"See {link} for more", controls=GROWING)
+    await surface.edit(address, ts, f"See {link} for more.", controls=FINISHED)
+    assert slack.unfurled == []
+    assert [text_of(message) for message in answers(ada.dm)] == [f"See {link} for more."]
+    assert asked(slack) == ["startStream", "appendStream", "stopStream"]
 
 
 async def test_a_text_that_became_another_is_updated(surface, slack, ada, address):

@@ -1,14 +1,12 @@
 """The Slack surface against a Slack on the wire: what people see, what they do not, and what trouble makes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from bot.adapters.slack.api_errors import SlackRefused
 from bot.adapters.slack.blocks import Dialect
-from bot.adapters.slack.surface import SlackSurface
 from bot.chat.protocol import (
     Address,
     DeliveryDelayed,
@@ -20,43 +18,11 @@ from bot.chat.protocol import (
 )
 from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
-from tests.fakes.slack import Channel, FakeSlack, Message, User
+from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
 
 SECRET = "a text that nobody else may read"
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
-        yield slack
-
-
-@pytest.fixture
-def ada(slack: FakeSlack) -> User:
-    return slack.workspace.user("Ada")
-
-
-@pytest.fixture
-def general(slack: FakeSlack, ada: User) -> Channel:
-    return slack.workspace.channel("general", ada)
-
-
-@pytest.fixture
-async def question(ada: User, general: Channel) -> Message:
-    return await ada.say(general, "hello")
-
-
-@pytest.fixture
-def address(question: Message) -> Address:
-    return below(question)
-
-
-@pytest.fixture
-async def surface(slack: FakeSlack) -> AsyncIterator[SlackSurface]:
-    async with surface_on(slack) as surface:
-        yield surface
 
 
 # Where an answer stands
@@ -118,7 +84,7 @@ async def test_a_press_tells_the_turn(slack, surface, ada, general, address):
 # What a workspace takes
 
 
-async def test_a_workspace_without_markdown_blocks_gets_mrkdwn_for_good(slack, surface, general, address):
+async def test_a_workspace_without_markdown_blocks_gets_mrkdwn(slack, surface, general, address):
     refused = slack.fail(
         "chat.*", error="invalid_blocks", times=99, when=lambda call: "'markdown'" in str(call.body.get("blocks"))
     )
@@ -128,6 +94,18 @@ async def test_a_workspace_without_markdown_blocks_gets_mrkdwn_for_good(slack, s
     assert [message.blocks[0]["text"]["text"] for message in answers(general)] == ["*bolder*", "*A title*"]
     assert answers(general)[0].buttons[0] == "parley_retry"
     assert refused.hits == 2  # once with and once without the newest buttons
+
+
+async def test_one_message_that_slack_does_not_like_is_no_verdict_for_ever(slack, general, address):
+    clock = FakeClock()
+    async with surface_on(slack, clock) as surface:
+        slack.fail("chat.postMessage", error="invalid_blocks", times=2)
+        for number in range(2):
+            await surface.post(address, "**bold**", nonce=f"n{number}", controls=FINISHED)
+        await clock.advance(timedelta(hours=1))
+        await surface.post(address, "**bold**", nonce="n3", controls=FINISHED)
+    kinds = [[block["type"] for block in message.blocks] for message in answers(general)]
+    assert kinds == [["section", "actions"]] * 2 + [["markdown", "actions", "context_actions"]]
 
 
 def test_what_slack_points_at_is_left_out_first():

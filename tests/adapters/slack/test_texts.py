@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.slack.blocks import SECTION, Dialect, buttons, content, notice
 from bot.adapters.slack.mrkdwn import escape, mrkdwn
-from bot.adapters.slack.neutral import GAP, neutral, settled
+from bot.adapters.slack.neutral import GAP, before_links, neutral, settled
 from bot.adapters.slack.surface import LIMITS
 from bot.chat.protocol import NO_CONTROLS, Control, Controls, Measure
 from tests.fakes.slack import mrkdwn as wire
@@ -103,6 +103,19 @@ def test_little_of_a_growing_text_is_held_back():
     assert settled("one two ") == "one two"
     assert settled("Look:\n```py\nx = 1\n```") == "Look:\n```py\nx = 1"
     assert settled("a longer line of plain words") == "a longer line of plain words"
+
+
+@given(LIKE_MODELS)
+def test_what_stands_before_links_is_a_beginning_without_any(text):
+    before = before_links(text)
+    assert text.startswith(before)
+    assert wire.urls(before) == []
+
+
+def test_before_a_link_nothing_is_held_back():
+    assert before_links("one two ") == "one two "
+    assert before_links("see [here](https://a.example) for") == "see "
+    assert before_links("WWW.a.example") == ""
 
 
 # Markup

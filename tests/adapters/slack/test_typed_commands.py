@@ -12,6 +12,7 @@ from bot.chat.commands import TABLE
 from bot.chat.policy import Trigger
 from store import StoreUnavailable
 from tests.adapters.slack.interactive import interactive, texts, whispers
+from tests.adapters.slack.showing import answers
 from tests.fakes.slack import FakeSlack
 from tests.fakes_slack.bots import Run, by_http, by_socket
 
@@ -87,6 +88,26 @@ async def test_stop_in_a_thread_stops_the_answer() -> None:
         await ada.say(general, "!stop", thread=root)
         await bot.until(lambda: "stopped" in texts(general)[0])
         assert whispers(ada) == ["Stopped."]
+
+
+async def test_stop_stops_a_native_stream_as_it_grows() -> None:
+    never = asyncio.Event()
+    async with interactive(["Half an answer", never]) as bot:
+        ada = bot.slack.workspace.user("Ada")
+        root = await ada.say(ada.dm, "begin", heard=False)
+        await ada.say(ada.dm, "a story", thread=root)
+        await bot.until(lambda: texts(ada.dm))
+        (growing,) = answers(ada.dm)
+        assert growing.streaming
+        assert growing.buttons == []
+        await ada.say(ada.dm, "!stop", thread=root)
+        await bot.until(lambda: ada.ephemerals)
+        await bot.quiet()
+        assert whispers(ada) == ["Stopped."]
+        assert "Half an answer" in texts(ada.dm)[0]
+        assert "stopped" in texts(ada.dm)[0]
+        assert not growing.streaming
+        assert bot.slack.sessions[ada.dm.id, root.ts].status == "active"
 
 
 async def test_direct_messages_and_mentions_take_commands() -> None:
@@ -188,3 +209,38 @@ async def test_other_bots_command_nothing() -> None:
         await bot.quiet()
         await bot.afterwards.close()
         assert bot.slack.ephemerals == []
+
+
+async def test_a_command_that_is_edited_is_neither_speech_nor_carried_out_again() -> None:
+    async with interactive("Yes?") as bot:
+        ada = bot.slack.workspace.user("Ada")
+        general = bot.slack.workspace.channel("general", ada)
+        root = await ada.say(general, f"{bot.slack.workspace.bot.mention} are you there?")
+        await bot.answered(general)
+        command = await ada.say(general, "!history", thread=root)
+        await bot.until(lambda: ada.ephemerals)
+        await ada.edit(command, "!history 5")
+        direct = await ada.say(ada.dm, "!help")
+        await bot.until(lambda: len(ada.ephemerals) == 2)
+        await ada.edit(direct, "!help ")
+        await ada.edit(direct, "!history 5")
+        await bot.quiet()
+        await bot.afterwards.close()
+        assert len(ada.ephemerals) == 2
+        assert await bot.history(general, thread=root) == ["are you there?", "Yes?"]
+        assert await bot.history(ada.dm) == []
+
+
+async def test_a_command_that_becomes_speech_is_answered_and_speech_that_becomes_one_is_carried_out() -> None:
+    async with interactive("Who?", "A new year.") as bot:
+        ada = bot.slack.workspace.user("Ada")
+        mistyped = await ada.say(ada.dm, "!hepl")
+        await bot.answered(ada.dm)
+        await ada.edit(mistyped, "!help")
+        await bot.until(lambda: ada.ephemerals)
+        assert await bot.history(ada.dm) == ["!hepl", "Who?"]
+        command = await ada.say(ada.dm, "!stop")
+        await bot.until(lambda: len(ada.ephemerals) == 2)
+        await ada.edit(command, "what begins in january?")
+        await bot.answered(ada.dm, 2)
+        assert texts(ada.dm) == ["Who?", "A new year."]

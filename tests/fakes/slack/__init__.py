@@ -26,7 +26,7 @@ Who does what:
   `team.user(guest=, external=, bot=)`, `team.channel(kind=, shared=, connected=)`, `team.group`, `user.dm`,
   `channel.join/leave/archive/delete/rename`, `team.uninstall/reinstall/deactivate`, `team.scopes`, `team.agent`,
   `slack.unsubscribed`
-- people: `user.say/edit/delete/react/slash/click/feedback/shortcut/submit/close/stop/open_home/open_agent/look_at/
+- people: `user.say/edit/delete/react/slash/click/feedback/shortcut/submit/close/stop/open_home/open_agent/ask/look_at/
   open_assistant/look_from_assistant`, `slack.unfurl`; `say(at=...)` is of another moment, `say(heard=False)` sends no event
 - what people see: `channel.messages/texts/thread/status`, `message.shown/seen_by/history/streaming/buttons/metadata/files`,
   `user.ephemerals/home`, `slack.modals/published/titles/prompts/sessions/statuses/pings/unfurled`
@@ -45,8 +45,10 @@ next attempt follows after `retry_after` (at once, a minute, five minutes), whic
 Where Slack does not say, this is guessed, on the strict side: what the limits of `chat.postMessage`, `setStatus` and
 `auth.test` are; that text beside blocks and in code notifies; that links are previewed unless both unfurls are off; that a
 mention in a direct message is two events too; that `chat.stopStream` after the person's stop says
-`message_not_in_streaming_state`; that a stream sends no events as it grows; the envelope_id of a retry (a new one); what an
-eleventh socket meets; and `Retry-After` (until the oldest call leaves a sliding minute).
+`message_not_in_streaming_state`; that a stream sends no events as it grows, and that the links which it begins with are
+previewed (those of edits are not: run by NousResearch/hermes-agent#97957; a start can't be told not to:
+slackapi/node-slack-sdk#2389); the envelope_id of a retry (a new one); what an eleventh socket meets; and `Retry-After`
+(until the oldest call leaves a sliding minute).
 """
 
 from tests.fakes.slack.dispatch import Attempt, Delivery

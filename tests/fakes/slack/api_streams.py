@@ -42,6 +42,7 @@ def start(call: Call) -> Json:
     _grow(message, added)
     channel.add(message)
     saying.notify(message, added)
+    saying.preview(message)
     saying.tell_of_new(message)
     return {"channel": channel.id, "ts": message.ts}
 

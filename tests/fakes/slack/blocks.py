@@ -16,6 +16,7 @@ _BUTTON_TEXT = 75
 _BUTTON_VALUE = 2_000
 _IDENTIFIER = 255
 _FEEDBACK_ELEMENTS = 5
+_CONFIRMATION = {"title": 100, "text": 300, "confirm": 30, "deny": 30}
 _MOST_TEXT = {"section": 3_000, "header": 150, "markdown": MARKDOWN_TEXT}
 _KNOWN = {
     *(
@@ -76,6 +77,8 @@ def _check_block(block: Json, where: str) -> None:
         if element.get("type") == "button":
             _limit("button text", element["text"]["text"], _BUTTON_TEXT, where)
             _limit("value", element.get("value", ""), _BUTTON_VALUE, where)
+        for part, most in _CONFIRMATION.items() if "confirm" in element else ():
+            _limit(f"confirm.{part}", element["confirm"][part]["text"], most, where)
 
 
 def _limit(what: str, text: str, most: int, where: str) -> None:

@@ -88,6 +88,8 @@ class Interaction:
     """The modals that it opened."""
     triggered: bool = False
     """Whether its trigger opened a modal already."""
+    cut: bool = False
+    """Whether the connection breaks once something was posted to the response_url."""
 
     @property
     def acked(self) -> bool:

@@ -91,6 +91,16 @@ class Attachment:
             "file_access": "visible",
         }
 
+    def bare_json(self) -> Json:
+        return {
+            "id": self.id,
+            "created": 0,
+            "timestamp": 0,
+            "mode": "file_access",
+            "file_access": "check_file_info",
+            "user": "",
+        }
+
 
 @dataclass(eq=False, slots=True)
 class Stream:
@@ -195,7 +205,9 @@ class Message:
             value["blocks"] = block_kit.rich_text(self.text) + block_kit.named(self.blocks or [])
             value["streaming_state"] = "in_progress" if self.streaming else "completed"
         if self.files:
-            value |= {"files": [file.json() for file in self.files], "upload": False}
+            # Of what stands in a Slack Connect channel only `files.info` tells more.
+            bare = self.channel.connected and self.author is not self.channel.team.bot
+            value |= {"files": [file.bare_json() if bare else file.json() for file in self.files], "upload": False}
         if self.attachments:
             value["attachments"] = self.attachments
         if self.edited_ts:

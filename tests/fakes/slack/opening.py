@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes.slack import saying
 from tests.fakes.slack.messages import Message
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ def open_app(user: "User", tab: str, context: "Channel | None" = None) -> None:
 def look_at(user: "User", channel: "Channel | None") -> None:
     event = {"type": "app_context_changed", "user": user.id, "channel": user.dm.id, "context": _entities(channel)}
     user.slack.dispatch.event(user.team, event)
+
+
+def ask(user: "User", text: str, thread: Message | None, context: "Channel | None") -> Message:
+    message = saying.say(user, user.dm, text, thread=thread, heard=False)
+    saying.tell_of_new(message, app_context=_entities(context))
+    return message
 
 
 def _entities(channel: "Channel | None") -> Json:

@@ -29,6 +29,8 @@ async def respond(slack: "FakeSlack", request: web.Request) -> web.Response:
         interacting.respond(interaction, body)
     except Refusal as refusal:
         return web.json_response(refusal.json(), status=400)
+    if interaction.cut and request.transport is not None:
+        request.transport.close()
     return web.Response(text="ok")
 
 

@@ -106,6 +106,10 @@ class User:
         """Open the Messages tab, which is where the agent view is."""
         opening.open_app(self, "messages", context)
 
+    async def ask(self, text: str, *, thread: Message | None = None, context: "Channel | None" = None) -> Message:
+        """Write in the agent view; Slack tells what is looked at beside it, and shows every message as a thread's first."""
+        return opening.ask(self, text, thread, context)
+
     async def look_at(self, channel: "Channel | None") -> None:
         """Turn to another channel while the agent view is open (`app_context_changed`)."""
         opening.look_at(self, channel)

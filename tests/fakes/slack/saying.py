@@ -51,10 +51,10 @@ def say(
     return message
 
 
-def tell_of_new(message: Message) -> None:
-    """Send `message`, and `app_mention` as an event of its own when the bot is named."""
+def tell_of_new(message: Message, **more: Any) -> None:
+    """Send `message`, and `app_mention` as an event of its own when the bot is named; `more` is in the events alone."""
     channel = message.channel
-    value = message.json() | _origin(message)
+    value = message.json() | _origin(message) | more
     channel.tell_of(value | {"event_ts": message.ts})
     if not message.author.bot_id or message.author not in channel.bots:
         named = mrkdwn.users(message.text)

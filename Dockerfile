@@ -1,4 +1,5 @@
 # Parley in a container: docker run -v parley:/data --env-file .env parley
+# With DISCORD_TOKEN or Slack's tokens among the settings; without them it talks at a terminal, which takes docker run -it.
 # The version is that of the tests; a release pins the image by digest as well.
 FROM python:3.11.14-slim-bookworm
 
@@ -39,9 +40,11 @@ VOLUME /data
 WORKDIR /data
 USER parley
 
-# The web side listens on the container's own loopback; to publish it, set HTTP_HOST=0.0.0.0 and HTTP_TOKEN.
+# The web side listens on the container's own loopback. To publish it, for Slack over HTTP or for /metrics, set
+# HTTP_HOST=0.0.0.0 and HTTP_TOKEN, and HTTP_NAMES for a proxy. HTTP_PORT belongs into the environment: the check reads it there.
 EXPOSE 8080
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+# The first start fetches the embedded model before it listens; whoever has a model server is healthy after seconds.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('HTTP_PORT') or 8080), timeout=3); c.request('GET', '/healthz'); sys.exit(c.getresponse().status != 200)"]
 
 # Running turns get DRAIN_SECONDS (25) after it: give the container a grace of 30 s (docker stop --time 30).

@@ -8,6 +8,7 @@ import asyncio
 import getpass
 import os
 import random
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,10 +78,15 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
     screen = Console(stderr=True, highlight=False)
     if platforms:
         where = " and ".join(platforms)
-        screen.print(f"Answering on {where} with {model.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True)
+        screen.print(f"Connecting to {where} with {model.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True)
         with _told():
             asyncio.run(serve(settings, model, registry))
         return
+    if _nobody_types():
+        _end(
+            exits.CONFIG,
+            "nobody can type here and no platform is configured: set DISCORD_TOKEN or SLACK_BOT_TOKEN (README.md)",
+        )
     screen.print(f"Talking with {model.name} here, kept in {_place(settings)}; /help lists commands.", soft_wrap=True)
     screen.print("Discord and Slack are connected by tokens in .env, in five steps each (README.md).", soft_wrap=True)
     with _told():
@@ -212,6 +218,15 @@ def _log(settings: Settings, metrics: Metrics | None, *, talking: bool = False) 
     level = "ERROR" if quiet else settings.log_level
     configure_logging(level, settings.log_format, settings.secrets, sys.stderr, metrics=metrics)
     harden_process()
+
+
+def _nobody_types() -> bool:
+    """Tell whether standard input is the null device, as in a container: the talk would end before it began."""
+    try:
+        typed, null = os.fstat(sys.stdin.fileno()), os.stat(os.devnull)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(typed.st_mode) and typed.st_rdev == null.st_rdev
 
 
 def _model(settings: Settings) -> LLMClient:

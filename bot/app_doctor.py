@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +36,13 @@ _MARKS = {Verdict.GOOD: "[green]✓[/]", Verdict.NOTE: "[yellow]![/]", Verdict.B
 
 def examine_installation(settings: Settings, console: Console) -> bool:
     """Look at everything, print the table, and tell whether Parley can run as it is set up."""
-    findings = [*_program(), *_store(settings, console), *_model(settings), *_platforms(settings, console)]
+    findings = [
+        *_program(),
+        *_store(settings, console),
+        *_model(settings),
+        *_platforms(settings, console),
+        *_operating(settings),
+    ]
     table = Table(show_header=False, box=None, padding=(0, 1))
     for finding in findings:
         table.add_row(_MARKS[finding.verdict], finding.what, escape(finding.text))
@@ -112,6 +119,26 @@ def _platforms(settings: Settings, console: Console) -> Iterator[Finding]:
     else:
         with console.status("Asking Slack"):
             yield from asyncio.run(_examine_slack(settings))
+
+
+def _operating(settings: Settings) -> Iterator[Finding]:
+    """Look at what only matters where people other than the one at the terminal take part."""
+    if settings.discord_token is None and settings.slack_mode is None:
+        return
+    if not settings.operators:
+        text = "OPERATORS is empty, so nobody may use /parley: name yourself there (README.md)"
+        yield Finding(verdict=Verdict.NOTE, what="operators", text=text)
+    with socket.socket(socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.http_host.strip("[]"), settings.http_port))
+        except OSError as exc:
+            text = f"can't listen on {settings.http_host} port {settings.http_port} ({exc.strerror or 'no such address'})"
+            remedy = "if that is not Parley itself, set HTTP_PORT to a free port"
+            yield Finding(verdict=Verdict.NOTE, what="web side", text=f"{text}: {remedy}")
+    if settings.slack_mode == "http" and not settings.http_names:
+        text = "Slack reaches it under a name of yours: set HTTP_NAMES to it, or every request is answered 421"
+        yield Finding(verdict=Verdict.NOTE, what="web side", text=text)
 
 
 async def _examine_discord(settings: Settings) -> list[Finding]:

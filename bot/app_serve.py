@@ -9,6 +9,7 @@ import random
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -16,10 +17,13 @@ from pydantic import SecretStr
 
 from bot.adapters.protocol import Adapter, Inside
 from bot.app import Parley, running
-from bot.clock import Clock, SystemClock
+from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings
 from bot.llm.protocol import LLMClient
 from bot.web.server import WebSide
+
+STOPPING = timedelta(seconds=5)
+"""What an intake has to take in what it has in hand: what it can't is not acknowledged, and delivered again."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +70,7 @@ async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistr
         StoreError: the store can't be opened.
         WebError: the web side can't listen.
     """
+    asked = _asked_to_stop()  # first of all: who is asked while the store opens ends in good order too
     clock, rng = SystemClock(), random.Random()
     adapters = build_adapters(settings, clock, rng)
     surfaces = {adapter.platform: adapter.surface for adapter in adapters}
@@ -76,23 +81,30 @@ async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistr
         web = _web_side(settings, parley, adapters, registry)
         await web.start()
         stack.push_async_callback(web.aclose)
-        await _serve_until_asked(settings, parley, adapters)
+        await _serve_until(asked, settings, parley, adapters, clock)
 
 
-async def _serve_until_asked(settings: Settings, parley: Parley, adapters: Sequence[Adapter]) -> None:
+def _asked_to_stop() -> asyncio.Event:
+    """Return an event that SIGTERM and Ctrl-C set."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    return asked
+
+
+async def _serve_until(
+    asked: asyncio.Event, settings: Settings, parley: Parley, adapters: Sequence[Adapter], clock: Clock
+) -> None:
     inside = Inside(
         store=parley.store, intake=parley.intake, commands=parley.commands, presses=parley.presses, rules=parley.rules
     )
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked.set)
     tasks = {asyncio.create_task(adapter.run(inside), name=adapter.platform) for adapter in adapters}
     stop = asyncio.create_task(asked.wait(), name="asked to stop")
     try:
         await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("app.stopping")
-        await asyncio.gather(*(adapter.stop_intake() for adapter in adapters))
+        ended_first = [task.get_name() for task in tasks if task.done()]
+        log.info("app.stopping", reason=f"{', '.join(ended_first)} ended" if ended_first else "asked to")
+        await asyncio.gather(*(_stop_intake(adapter, clock) for adapter in adapters))
         await parley.turns.drain(settings.drain)
     finally:
         stop.cancel()
@@ -102,6 +114,14 @@ async def _serve_until_asked(settings: Settings, parley: Parley, adapters: Seque
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _stop_intake(adapter: Adapter, clock: Clock) -> None:
+    try:
+        async with time_limit(clock, STOPPING):
+            await adapter.stop_intake()
+    except Exception as exc:  # noqa: BLE001 - the answers under way still get their time, and a refusal is still told
+        log.warning("app.intake_not_stopped", platform=adapter.platform, error=type(exc).__name__, reason=str(exc))
 
 
 def _web_side(settings: Settings, parley: Parley, adapters: Sequence[Adapter], registry: CollectorRegistry) -> WebSide:

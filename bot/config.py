@@ -182,7 +182,8 @@ class Settings(BaseSettings):
     )
     http_port: Annotated[int, forms.integer(0, 65535)] = Field(8080, description="the web side's port; 0 takes any free one")
     http_token: Annotated[SecretStr | None, _HTTP_TOKEN] = Field(
-        None, description="the secret that guards `/metrics` and the operator's pages"
+        None,
+        description="the secret that guards `/metrics`; without it they are shown only under this machine's own name",
     )
     http_names: Annotated[tuple[str, ...], BeforeValidator(forms.check_names)] = Field(
         (), description="host names that the web side is reached by through a proxy, with commas between them"

@@ -30,6 +30,7 @@ QUIET = {
     "httpcore": logging.WARNING,  # prints headers at DEBUG
     "discord": logging.INFO,  # prints whole messages at DEBUG
     "aiohttp.access": logging.WARNING,  # prints paths with their queries, such as an OAuth code
+    "slack_sdk": logging.INFO,  # prints whole requests at DEBUG
     "slack_bolt": logging.WARNING,  # prints the body of requests that nobody has authenticated at INFO
 }
 _LEVELS = logging.getLevelNamesMapping()

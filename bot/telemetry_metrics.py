@@ -57,10 +57,22 @@ RULES = (
     Rule("llm.breaker_opened", "parley_llm_breaker_opened", "Times that a model was given a rest", label="model"),
     Rule("delivery.retry", "parley_delivery_retries", "Writes to a platform that are tried again", label="error"),
     Rule("delivery.reconciled", "parley_delivery_reconciled", "Writes of unknown outcome that were looked up"),
+    Rule("discord.identified", "parley_discord_sessions", "Sessions begun on Discord's gateway; a day has 1000"),
+    Rule("discord.refused", "parley_discord_refusals", "Requests that Discord refused (401, 403, 429)", label="status"),
+    Rule("discord.caught_up", "parley_discord_catch_ups", "Servers and direct messages that were caught up with"),
+    Rule("discord.caught_up", "parley_discord_caught_up_messages", "Messages read late", "sum", "messages"),
+    Rule("discord.caught_up", "parley_discord_caught_up_cut", "Places with more than was read late", "sum", "places_cut"),
+    Rule("discord.catch_up_failed", "parley_discord_catch_ups_failed", "Catch-ups that are tried again"),
+    Rule("discord.lost", "parley_discord_changes_lost", "Edits and deletions for which there was no room", label="kind"),
     Rule("sweep.finished", "parley_conversations_expired", "Conversations whose time was up", "sum", "expired"),
     Rule("sweep.finished", "parley_purged_rows", "Rows that were erased because their time was up", "sum", "purged"),
     Rule("sweep.finished", "parley_sweep_seconds", "Time of a sweep", "time", "seconds"),
     Rule("sweep.failed", "parley_sweeps_failed", "Sweeps that failed"),
+    Rule("slack.answered", "parley_slack_requests", "Requests of Slack, acknowledged or left to it", label="outcome"),
+    Rule("slack.redelivered", "parley_slack_redelivered", "Requests that Slack repeated"),
+    Rule("slack.asked_to_wait", "parley_slack_waits", "Calls that Slack put off (429)", label="method"),
+    Rule("slack.connected", "parley_slack_sockets_opened", "Sockets that were opened to Slack"),
+    Rule("slack.reconnecting", "parley_slack_sockets_lost", "Sockets to Slack that were lost or not opened"),
 )
 
 

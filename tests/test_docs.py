@@ -1,15 +1,104 @@
-"""The documents say what the code says: every setting and its default, every command of chat and shell."""
+"""The documents say what the code says: settings, commands, limits, log events, metrics and the files that they name."""
 
 import importlib
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bot import exits
+from bot.adapters.discord import catch_up, client, connection, examination, inbox, permissions
+from bot.adapters.discord import surface as discord_surface
+from bot.adapters.slack import gaps, oauth, socket, streams
+from bot.adapters.slack import surface as slack_surface
+from bot.chat import attachments, commands, policy, prompt_files, reading, run, sweeper
+from bot.chat.rules import DEFAULT
+from bot.chat.rules import SETTINGS as CHANNEL_SETTINGS
 from bot.config import SettingDescription, describe_settings
+from bot.llm import breaker
+from bot.telemetry_metrics import RULES
+from store.migrate import HEAD
+from store.values import TURN_MESSAGES
+from tests.e2e.bots import SHARE
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = describe_settings()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+OPERATING, README, RELIABILITY = "docs/operating.md", "README.md", "docs/reliability.md"
+
+
+WORDS = {
+    timedelta(seconds=1): "a second",
+    timedelta(minutes=1): "a minute",
+    timedelta(minutes=5): "five minutes",
+    timedelta(minutes=10): "ten minutes",
+    timedelta(hours=1): "an hour",
+    timedelta(hours=6): "six hours",
+    timedelta(days=7): "a week",
+}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 100: "a hundred"}
+
+
+def seconds(duration: timedelta) -> str:
+    """Write a duration as the documents do."""
+    return f"{duration.total_seconds():g} s"
+
+
+LIMITS = [
+    (README, f"up to {WORDS[catch_up.OLDEST]} and {catch_up.MESSAGES} messages a channel"),
+    (README, f"show what was said last: {commands.HISTORY_DEFAULT} messages"),
+    (README, f"at most {commands.HISTORY_MOST} |"),
+    (README, f"{NUMBERS[policy.BOT_TURNS]} times in a row"),
+    (OPERATING, f"each text channel of the first {examination.SERVERS} servers"),
+    (OPERATING, f"a growing pause of at most {WORDS[connection.LONGEST_PAUSE]}"),
+    (OPERATING, f"the last {NUMBERS[client.IDENTIFIES_KEPT]} of the day are left for a start by hand"),
+    (OPERATING, f"asks again after {WORDS[connection.LONGEST_REST]} at most"),
+    (
+        OPERATING,
+        f"at most {WORDS[catch_up.OLDEST]} back, {catch_up.MESSAGES} messages a channel, "
+        f"{catch_up.PLACES:,} places a server",
+    ),
+    (OPERATING, f"at most {WORDS[gaps.OLDEST]} back, {gaps.MESSAGES} messages of a place, {gaps.PLACES} places a workspace"),
+    (OPERATING, f"more mentions than are read ({catch_up.PAGE * catch_up.PAGES:,} of a kind)"),
+    (OPERATING, f"more than {inbox.PER_CHANNEL} messages of a channel, or {inbox.IN_ALL:,} in all"),
+    (RELIABILITY, f"{inbox.PER_CHANNEL} of a channel and {inbox.IN_ALL:,} in all"),
+    (OPERATING, f"one budget for each channel, {seconds(discord_surface.LIMITS.pace)} apart"),
+    (OPERATING, f"{discord_surface.LIMITS.parts} messages of {discord_surface.LONGEST_MESSAGE:,} characters"),
+    (OPERATING, f"{slack_surface.LIMITS.parts} messages of {slack_surface.LIMITS.part:,} characters"),
+    (OPERATING, f"within {WORDS[oauth.STATE_LIFE]}"),
+    (OPERATING, f"a new socket after {seconds(socket.SILENCE)}"),
+    (OPERATING, f"growing pauses of at most {WORDS[socket.LONGEST_PAUSE]}"),
+    (OPERATING, f"After {seconds(socket.SHORT_GAP)} or more without one"),
+    (OPERATING, f"lets them read {gaps.SLOW_MESSAGES} messages {WORDS[gaps.SLOW_PACE]}"),
+    (
+        OPERATING,
+        f"edits {seconds(slack_surface.UPDATES)} apart, appends to streams {seconds(streams.APPENDS)} apart, "
+        f"{streams.STARTS} new streams a minute; posts one {WORDS[slack_surface.POSTS]} for each channel",
+    ),
+    (OPERATING, f"| files read of one message | {attachments.FILES} |"),
+    (OPERATING, f"its first {attachments.TEXT_BYTES >> 10} KiB"),
+    (OPERATING, f"| a picture | {attachments.PICTURE_BYTES >> 20} MiB;"),
+    (OPERATING, f"the newest {prompt_files.PICTURES} of what the model is shown"),
+    (OPERATING, f"| reading one file | {seconds(reading.DEADLINE)} |"),
+    (OPERATING, f"ids of deliveries and messages, without content | {WORDS[sweeper.SEEN_FOR]} |"),
+    (OPERATING, f"steady for {WORDS[sweeper.JUMP]}"),
+    (OPERATING, f"made Parley fail {NUMBERS[run.ATTEMPTS]} times"),
+    (OPERATING, f"failed {NUMBERS[breaker.FAILURES_IN_A_ROW]} times in a row"),
+    (RELIABILITY, f"ends its process {NUMBERS[run.ATTEMPTS]} times"),
+    (RELIABILITY, f"gets {NUMBERS[run.DELIVERIES]} tries to be shown"),
+    (
+        RELIABILITY,
+        f"the same, {200 // SHARE} kills at random moments on each in `make test`, {2000 // SHARE} in `make trials`",
+    ),
+    (RELIABILITY, f"a lease of {seconds(run.LEASE)}, renewed every {seconds(run.RENEWAL)}"),
+    ("docs/scaling.md", f"an edit in {seconds(slack_surface.UPDATES)} and an append in {seconds(streams.APPENDS)}"),
+    ("docs/scaling.md", f"at most {TURN_MESSAGES} messages each"),
+    ("docs/scaling.md", f"one write in {seconds(discord_surface.LIMITS.pace)}"),
+    ("CHANGELOG.md", f"{attachments.TEXT_BYTES >> 10} KiB) and pictures ({attachments.PICTURE_BYTES >> 20} MiB)"),
+    ("CHANGELOG.md", f"The store's schema is {HEAD}."),
+]
+"""Sentences with limits, their numbers from the code."""
 
 
 def table_rows(text: str, word: str) -> list[str]:
@@ -57,3 +146,66 @@ def test_readme_lists_every_shell_command() -> None:
     readme = (ROOT / "README.md").read_text()
     assert names
     assert [name for name in names if f"parley {name}" not in readme] == []
+
+
+@pytest.mark.parametrize(("document", "sentence"), LIMITS, ids=[sentence for _, sentence in LIMITS])
+def test_limits_are_those_of_the_code(document: str, sentence: str) -> None:
+    assert sentence in " ".join((ROOT / document).read_text().split())
+
+
+def first_cells(document: str, header: str) -> list[str]:
+    """Return the first cells of the one table whose first column has this header."""
+    cells: list[str] = []
+    inside = False
+    for line in (ROOT / document).read_text().splitlines():
+        inside = line.startswith("|") and (inside or line.startswith(f"| {header} |"))
+        if inside:
+            cells.append(line.split("|")[1])
+    return cells[2:]
+
+
+def test_log_events_that_operators_look_for_exist() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "bot").rglob("*.py"))
+    events = [name for cell in first_cells(OPERATING, "event") for name in re.findall(r"`([a-z]+\.[a-z_]+)", cell)]
+    assert len(events) > 30
+    assert [name for name in events if f'"{name}"' not in source] == []
+
+
+def test_every_metric_is_listed_under_the_name_that_prometheus_reads() -> None:
+    listed = [name for cell in first_cells(OPERATING, "metric") for name in re.findall("`(parley_[a-z_]+)`", cell)]
+    counted = [rule.metric if rule.kind == "time" else f"{rule.metric}_total" for rule in RULES]
+    assert sorted(listed) == sorted([*counted, "parley_events_total", "parley_log_lines_total"])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_files_that_are_named_exist(document: Path) -> None:
+    text = document.read_text()
+    named = re.findall(r"`((?:bench|bot|docs|store|tests)/[\w./-]+)`", text)
+    linked = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [link for link in linked if not (document.parent / link).exists()] == []
+
+
+def test_what_is_shown_by_a_test_names_it_with_its_folder() -> None:
+    assert re.findall(r"`test_[a-z_]+\.py`", (ROOT / RELIABILITY).read_text()) == []
+
+
+def test_the_invite_link_asks_for_the_permissions_that_are_named_and_used() -> None:
+    readme = " ".join((ROOT / README).read_text().split())
+    asked = permissions.invite_url(0).partition("permissions=")[2].partition("&")[0]
+    assert f"&permissions={asked}`" in readme
+    assert ", ".join(permissions.NEEDED.values()) in readme
+    assert ", ".join(permissions.NEEDED.values()) in (ROOT / OPERATING).read_text()
+
+
+@pytest.mark.parametrize("name", CHANNEL_SETTINGS)
+def test_readme_lists_every_channel_setting_with_its_choices(name: str) -> None:
+    (cell,) = (cell for cell in first_cells(README, "`/parley channel ...`") if f"`{name} " in cell)
+    assert set(re.findall("[a-z]+", cell)) - {"or"} == {name, *CHANNEL_SETTINGS[name].choices}
+    assert f"`{DEFAULT}` in place of a value" in (ROOT / README).read_text()
+
+
+def test_readme_lists_every_exit_code() -> None:
+    (line,) = (line for line in (ROOT / README).read_text().splitlines() if line.startswith("Exit codes:"))
+    codes = {value for name, value in vars(exits).items() if name.isupper()}
+    assert {int(code) for code in re.findall(r"\b[0-9]+\b", line)} == {0, *codes}

@@ -1,6 +1,7 @@
 """The doctor tells what is wrong, whatever it is, and never falls ill itself."""
 
 import io
+import socket
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,29 @@ def test_slack_is_asked_by_the_address_that_is_set(tmp_path: Path) -> None:
         fine, text = examined(tmp_path, **env)
         assert not fine
         assert "SLACK_BOT_TOKEN is not accepted (token_revoked)" in text
+
+
+def test_what_a_platform_needs_besides_itself_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("bot.app_doctor._platforms", lambda settings, console: iter(()))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        env = {
+            "LLM_PROVIDER": "echo",
+            "DATABASE_URL": f"sqlite:///{tmp_path / 'parley.db'}",
+            "SLACK_BOT_TOKEN": "xoxb-1-made-up",
+            "SLACK_SIGNING_SECRET": "0123456789abcdef",
+            "HTTP_PORT": str(taken.getsockname()[1]),
+        }
+        out = io.StringIO()
+        assert examine_installation(load_settings(env, None), Console(file=out, width=300))
+        assert "OPERATORS is empty" in out.getvalue()
+        assert "set HTTP_PORT to a free port" in out.getvalue()
+        assert "set HTTP_NAMES" in out.getvalue()
+    out = io.StringIO()
+    assert examine_installation(
+        load_settings(env | {"OPERATORS": "slack:T1/U1", "HTTP_NAMES": "parley.example.com"}, None),
+        Console(file=out, width=300),
+    )
+    assert "OPERATORS" not in out.getvalue()
+    assert "HTTP_" not in out.getvalue()

@@ -35,7 +35,7 @@ class TurnError(StrEnum):
     RETRACTED = RETRACTED
 
 
-EMPTY_MESSAGE = "Write me something and I will answer; `help` lists what else I can do."
+EMPTY_MESSAGE = "Write me something and I will answer; the command `help` lists what else I can do."
 FORBIDDEN_BY_RULES = (
     "The rules of this server (AutoMod) do not let my answer through; please ask in another way, or tell a moderator."
 )
@@ -51,13 +51,13 @@ OPEN_SLACK = "Open Slack"
 _ERRORS = {
     TurnError.STOPPED: "Stopped.",
     TurnError.PARKED: "I fail at this message each time, so I have set it aside; please say it differently.",
-    TurnError.TIMEOUT: "The model took too long; your question is kept, `retry` asks it again.",
-    TurnError.UNAVAILABLE: "The model can't be reached right now; your question is kept, `retry` asks it again.",
-    TurnError.BUSY: "The model is busy right now; your question is kept, `retry` asks it again in a minute.",
-    TurnError.REJECTED: "The model refuses to work with my settings; please tell the operator, then use `retry`.",
-    TurnError.TOO_LONG: "This is more than the model can read at once; please send a shorter message, or start with `new`.",
+    TurnError.TIMEOUT: "The model took too long; your question is kept, the command `retry` asks it again.",
+    TurnError.UNAVAILABLE: "The model can't be reached right now; your question is kept, the command `retry` asks it again.",
+    TurnError.BUSY: "The model is busy right now; your question is kept, the command `retry` asks it again in a minute.",
+    TurnError.REJECTED: "The model refuses my settings; please tell the operator, then use the command `retry`.",
+    TurnError.TOO_LONG: "This is more than the model can read; please send a shorter message, or use the command `new`.",
     TurnError.REFUSED: "The model does not answer this; please ask in another way.",
-    TurnError.BROKEN: "The model's answer broke off before it began; your question is kept, `retry` asks it again.",
+    TurnError.BROKEN: "The model's answer broke off; your question is kept, the command `retry` asks it again.",
     TurnError.RETRACTED: "",
 }
 
@@ -65,7 +65,7 @@ _MARKS = {
     Ending.COMPLETE: "",
     Ending.LENGTH: '\n\n*(cut at the longest answer allowed; say "continue" for more)*',
     Ending.STOPPED: "\n\n*(stopped)*",
-    Ending.INTERRUPTED: "\n\n*(interrupted; `retry` asks again)*",
+    Ending.INTERRUPTED: "\n\n*(interrupted; the command `retry` asks again)*",
     Ending.REFUSED: "\n\n*(the model ended its answer here)*",
 }
 

@@ -46,8 +46,8 @@ class WebError(Exception):
 class WebSide:
     """Serves `/healthz`, `/readyz`, `/metrics` and what is mounted, between `start` and `aclose`.
 
-    `names` are further host names that it is reached by, such as a proxy's. `token` guards `/metrics` unless `host` is
-    this machine.
+    `names` are further host names that it is reached by, such as a proxy's. `token` guards `/metrics`; without one they are
+    shown only to who asks this machine by its own name.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class WebSide:
         self._asking: asyncio.Task[list[str]] | None = None
         self._overdue: set[asyncio.Task[bool | None]] = set()
         self._missing: list[str] = []
+        self._told_of_strangers = False
 
     @property
     def port(self) -> int:
@@ -124,6 +125,9 @@ class WebSide:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn away strange hosts and bodies that are too long before anything is read."""
         if not self._is_ours(request.headers.getall("Host", [])):
+            if not self._told_of_strangers:
+                self._told_of_strangers = True
+                log.warning("web.strange_host", remedy="name the host by which a proxy reaches us in HTTP_NAMES")
             raise web.HTTPMisdirectedRequest(text="this is not the host that you asked for\n")
         if request.content_length is not None and request.content_length > BODY_BYTES:
             raise web.HTTPRequestEntityTooLarge(max_size=BODY_BYTES, actual_size=request.content_length)
@@ -179,7 +183,9 @@ class WebSide:
             task.exception()  # seen: it was reported as too slow
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        if self._token is not None and not is_loopback(self._host) and not self._may(request):
+        # A proxy on this machine listens for others: that we listen on loopback says nothing about who asks.
+        here = self._token is None and is_loopback(_without_port(request.headers.get("Host", "")))
+        if not here and not self._may(request):
             raise web.HTTPUnauthorized(
                 text="needs Authorization: Bearer <HTTP_TOKEN>\n", headers={"WWW-Authenticate": "Bearer"}
             )
@@ -189,7 +195,11 @@ class WebSide:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         expected = (self._token or "").encode()
         # The comparison takes the same time wherever the first difference is.
-        return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected) and scheme.lower() == "bearer"
+        return (
+            self._token is not None
+            and hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected)
+            and scheme.lower() == "bearer"
+        )
 
 
 async def _run(check: Check) -> bool | None:

@@ -16,8 +16,9 @@ WITHIN = timedelta(seconds=30)
 """How long something is waited for that must come; only a failing test waits that long."""
 PLACES = 5
 """Channels that a kill trial talks in, one person each."""
-LONGEST_LIFE_SECONDS = 2.0
-"""Within it a life connects, reads what was missed and answers some of it."""
+LONGEST_LIFE_SECONDS = 4.0
+"""Within it a life connects, reads what was missed and answers some of it. Slack lets an app connect and edit 50 times a
+minute, so lives must be two seconds on average."""
 SHARE = 20
 """One kill of so many that `--trial-kills` asks for: a life on a platform takes longer than one at the terminal."""
 
@@ -29,6 +30,7 @@ class Bot:
         self._helper = helper
         self._directory = directory
         self._env = env
+        self._started = 0
         self.life: Life | None = None
 
     @property
@@ -41,9 +43,11 @@ class Bot:
 
     @property
     def errors(self) -> str:
-        return (self._directory / "stderr").read_text()
+        written = self._directory / "stderr"
+        return written.read_text() if written.exists() else ""
 
     def start(self, **env: str) -> Life:
+        self._started = self.errors.count('"app.started"')
         self.life = self._helper.start(self._directory, "run", stderr=self._directory / "stderr", env={**self._env, **env})
         return self.life
 
@@ -53,6 +57,8 @@ class Bot:
 
     def stop(self) -> int:
         assert self.life is not None
+        # Before that it is no more than a Python that starts, and dies of the signal as such.
+        assert self.life.read_until(lambda life: self.errors.count('"app.started"') > self._started)
         os.kill(self.life.pid, signal.SIGTERM)
         return self.life.ended()
 
@@ -75,7 +81,7 @@ def kill_at_random(bot: Bot, say: Callable[[int, str], None], *, kills: int, see
         said.append(f"question {number}")
         say(rng.randrange(PLACES), said[-1])
         assert bot.life is not None
-        bot.life.read_for(rng.uniform(0, LONGEST_LIFE_SECONDS if number % 2 else 0.4))
+        bot.life.read_for(rng.uniform(0, LONGEST_LIFE_SECONDS))
         bot.kill()
         bot.start()
     return said

@@ -1,5 +1,6 @@
 """The command line as a user sees it: lines through a pipe, one conversation, plain answers to bad input."""
 
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from tests.e2e.servers import Model
 from tests.e2e.shell import Shell
 from tests.e2e.zygote import ROOT
 
-HELP_LINE = "Write me something and I will answer; `help` lists what else I can do.\n"
+HELP_LINE = "Write me something and I will answer; the command `help` lists what else I can do.\n"
 COMMANDS = ("run", "chat", "migrate", "sweep", "doctor", "backup", "restore")
 SECRET = "hunter2-very-secret"
 
@@ -201,9 +202,15 @@ def test_no_word_of_a_talk_and_no_secret_stands_in_the_log(talk: Shell) -> None:
 def test_a_model_that_is_down_costs_one_sentence_and_retry_asks_again(talk: Shell) -> None:
     gone = {"LLM_BASE_URL": "http://127.0.0.1:9/v1"}
     done = talk.chat("are you there?", env=gone)
-    assert done.out == "The model can't be reached right now; your question is kept, `retry` asks it again.\n"
+    assert done.out == "The model can't be reached right now; your question is kept, the command `retry` asks it again.\n"
     assert read_ledger(talk.store).texts == ["are you there?"]
 
     assert talk.chat("/retry").out == "Asking again.\nYou asked: are you there?\n"
     ledger = read_ledger(talk.store)
     assert [said.answers for said in ledger.said] == [(("You asked: are you there?", "complete"),)]
+
+
+def test_where_nobody_can_type_and_no_platform_is_configured_it_says_so(shell: Shell) -> None:
+    done = shell.run("run", stdin=Path(os.devnull))
+    assert done.code == 78
+    assert "set DISCORD_TOKEN or SLACK_BOT_TOKEN" in done.err

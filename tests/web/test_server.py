@@ -152,14 +152,13 @@ async def test_readiness_is_logged_when_it_changes() -> None:
 async def test_metrics_are_those_of_the_registry() -> None:
     registry = CollectorRegistry()
     Counter("parley_turns", "Turns", registry=registry).inc(3)
-    async with serving(registry=registry, token="letmein-letmein") as client:
+    async with serving(registry=registry) as client:
         answer = await client.get("/metrics")
         assert answer.status_code == 200
         assert "parley_turns_total 3.0" in answer.text
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
 
 
-@pytest.mark.usefixtures("anywhere")
 @pytest.mark.parametrize(
     ("given", "status"),
     [
@@ -174,7 +173,7 @@ async def test_metrics_are_those_of_the_registry() -> None:
         ("bearer letmein-letmein", 200),
     ],
 )
-async def test_metrics_of_an_open_port_need_the_token(given: str | None, status: int) -> None:
+async def test_metrics_need_the_token_where_there_is_one(given: str | None, status: int) -> None:
     headers = httpx.Headers({} if given is None else {b"Authorization": given.encode("latin-1")})
     async with serving(token="letmein-letmein") as client:
         answer = await client.get("/metrics", headers=headers)
@@ -182,6 +181,13 @@ async def test_metrics_of_an_open_port_need_the_token(given: str | None, status:
         assert ("WWW-Authenticate" in answer.headers) == (status == 401)
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_without_a_token_metrics_are_shown_to_who_asks_this_machine_by_its_own_name_alone() -> None:
+    async with serving(names=("parley.example",)) as client:
+        assert (await client.get("/metrics", headers={"Host": "localhost:8080"})).status_code == 200
+        assert (await client.get("/metrics", headers={"Host": "parley.example"})).status_code == 401
+        assert (await client.get("/metrics", headers={"Host": "evil.example"})).status_code == 421
 
 
 @pytest.mark.usefixtures("anywhere")
@@ -207,7 +213,7 @@ async def test_an_open_port_without_a_token_is_not_opened() -> None:
         ("", 421),
     ],
 )
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nothing"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/nothing"])
 async def test_only_our_own_names_are_answered(host: str, status: int, path: str) -> None:
     async with serving(names=("Parley.example",)) as client:
         answer = await client.get(path, headers={"Host": host})

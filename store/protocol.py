@@ -66,8 +66,9 @@ class Store(Protocol):
         """Return the last `n` messages, oldest first, in the order of DESIGN §4.
 
         User messages stand in the platform's order, an answer directly behind the last message that it answers; clocks and
-        the order of arrival do not matter. What was committed is seen by the next call. Of files larger than `SMALL_FILE`
-        only the newest `LARGE_FILES` come with their data, the others with the problem `TOO_FAR_BACK`.
+        the order of arrival do not matter. What was committed is seen by the next call. Only the
+        newest `LARGE_FILES` of the files larger than `SMALL_FILE` and the newest `SMALL_FILES` of the others come with their
+        data, the rest with the problem `TOO_FAR_BACK`.
 
         Raises:
             ValueError: `n` is below 1.
@@ -99,7 +100,7 @@ class Store(Protocol):
 
         No two holders share a conversation. A turn whose holder's lease ran out is claimed again, before the queued one of
         its conversation. A queued turn takes the waiting messages along, the first `TURN_MESSAGES` in order; if more wait,
-        a further turn is queued for them. Counts an attempt.
+        a further turn is queued for them. Counts an attempt; a turn that was revised while it ran begins to count anew.
         """
 
     async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:
@@ -226,9 +227,10 @@ class Store(Protocol):
     async def retract(self, names: Collection[MessageName]) -> tuple[int, ...]:
         """Erase users' messages, with the answers that came of them alone; return the ids of their conversations.
 
-        A turn that loses its last message is cancelled. If its reply is shown in part or in full, or somebody holds it, it
-        is claimed once more with the error `RETRACTED` and without an answer, to take the reply back. The names stay known:
-        a redelivery does not bring the message back. A name that is not kept here is no error.
+        A turn that loses its last message is cancelled. If its reply is shown in part or in full, or may be (it was
+        UNDELIVERABLE), or somebody holds it, it is claimed once more with the error `RETRACTED` and without an answer, to
+        take the reply back. The names stay known: a redelivery does not bring the message back. A name that is not kept here
+        is no error.
         """
 
     async def close(

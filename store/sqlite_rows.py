@@ -8,6 +8,8 @@ import store.sqlite_sql as sql
 from store.errors import refuse_unstorable
 from store.values import (
     LARGE_FILES,
+    SMALL_FILE,
+    SMALL_FILES,
     TOO_FAR_BACK,
     Answer,
     Attachment,
@@ -73,23 +75,23 @@ def read_window(db: sqlite3.Connection, conversation_id: int, until: int, role: 
 
 
 class _WindowFiles:
-    """The files of one window, asked for from the newest message backwards: what is large is read of the first few only."""
+    """The files of one window, asked for from the newest message backwards: only the first ones are read."""
 
-    __slots__ = ("_db", "_large")
+    __slots__ = ("_db", "_large", "_small")
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._large = LARGE_FILES
+        self._large, self._small = LARGE_FILES, SMALL_FILES
 
     def of(self, message_id: int) -> tuple[Attachment, ...]:
         """Read the attachments of a message, in their order."""
         files = []
         rows = self._db.execute(sql.ATTACHMENTS, (message_id,)).fetchall()
-        for number, name, media_type, size, url, data, problem, large in rows:
-            if large and self._large:
-                self._large -= 1
-                (data,) = self._db.execute(sql.LARGE_FILE, (message_id, number)).fetchone()
-            elif large:
+        for number, name, media_type, size, url, problem, length in rows:
+            data = None
+            if length is not None and self._has_room(length):
+                (data,) = self._db.execute(sql.FILE_DATA, (message_id, number)).fetchone()
+            elif length is not None:
                 problem = TOO_FAR_BACK
             file = Attachment(
                 number=number, name=name, media_type=media_type, size=size, url=url, data=data, problem=problem
@@ -97,6 +99,13 @@ class _WindowFiles:
             files.append(file)
         files.reverse()
         return tuple(files)
+
+    def _has_room(self, length: int) -> bool:
+        if length > SMALL_FILE:
+            self._large -= 1
+            return self._large >= 0
+        self._small -= 1
+        return self._small >= 0
 
 
 def read_answer(db: sqlite3.Connection, conversation_id: int, until: int, turn: tuple[Any, ...]) -> Answer | None:

@@ -5,7 +5,7 @@ Times are microseconds since 1970; a lease is free when `lease_until` is not in 
 
 # ruff: noqa: S608 - put together from numbers and words of our own; what comes from outside is bound
 
-from store.values import RETRACTED, SMALL_FILE, TURN_MESSAGES
+from store.values import RETRACTED, TURN_MESSAGES
 
 # What the holder of a turn is asked, in `turn.stop`. A turn that was retracted ends only by a holder who was told so:
 # another one may have shown more of the reply meanwhile.
@@ -75,17 +75,20 @@ RETURNING id, messages"""
 # of all conversations for every claim (10 ms at 100,000 of them).
 NEXT_TURN = """
 SELECT t.id, t.conversation_id, t.state, t.attempts, t.address, t.queued_at, t.error, t.until, t.messages, t.answered,
-  t.model, t.prompt_tokens, t.completion_tokens, c.epoch, c.platform, c.workspace, c.channel, c.thread, c.user_id
+  t.model, t.prompt_tokens, t.completion_tokens, c.epoch, c.platform, c.workspace, c.channel, c.thread, c.user_id, t.stop
 FROM turn t CROSS JOIN conversation c ON c.id = t.conversation_id
 WHERE t.settled_at IS NULL AND CASE WHEN t.id THEN c.lease_until <= ? AND c.platform IN ({platforms}) END
 ORDER BY t.id LIMIT 1"""
 
 HOLD = "UPDATE conversation SET epoch = epoch + 1, lease_until = ?2 WHERE id = ?1"
 
-# Whoever begins anew after a crash reads what was revised; whoever only shows an answer is still asked for another one.
+# Whoever begins anew after a crash reads what was revised, which killed nobody yet; whoever only shows an answer is still
+# asked for another one.
 RUN = f"""
-UPDATE turn SET state = ?2, attempts = attempts + 1, messages = min(messages, ?3),
-  stop = CASE WHEN stop = {REDO} AND state = 'running' THEN 0 ELSE stop END WHERE id = ?1"""
+UPDATE turn SET state = ?2, messages = min(messages, ?3),
+  attempts = CASE WHEN stop = {REDO} AND state = 'running' THEN 1 ELSE attempts + 1 END,
+  stop = CASE WHEN stop = {REDO} AND state = 'running' THEN 0 ELSE stop END WHERE id = ?1
+RETURNING attempts"""
 
 QUEUE_REST = """
 INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages) VALUES (?1, 'queued', ?2, ?3, 0, 0, ?4)
@@ -111,11 +114,10 @@ WHERE conversation_id = ?1 AND (position, role) < (?2, ?3) ORDER BY position DES
 
 # `problem` stands behind `data` in the row, and only of a file without data: length() alone does not walk through the pages
 # of a picture.
-ATTACHMENTS = f"""
-SELECT number, name, media_type, size, url, CASE WHEN length(data) <= {SMALL_FILE} THEN data END,
-  CASE WHEN length(data) IS NULL THEN problem ELSE '' END, coalesce(length(data) > {SMALL_FILE}, 0)
+ATTACHMENTS = """
+SELECT number, name, media_type, size, url, CASE WHEN length(data) IS NULL THEN problem ELSE '' END, length(data)
 FROM attachment WHERE message_id = ? ORDER BY number DESC"""
-LARGE_FILE = "SELECT data FROM attachment WHERE message_id = ? AND number = ?"
+FILE_DATA = "SELECT data FROM attachment WHERE message_id = ? AND number = ?"
 KEEP_ATTACHMENT = """
 UPDATE attachment SET data = ?4, problem = ?5 WHERE number = ?3
 AND message_id = (SELECT id FROM message WHERE id = ?2 AND conversation_id = ?1)"""
@@ -203,8 +205,8 @@ AND (conversation_id, position) = (SELECT conversation_id, answered FROM turn WH
 RETRACT_TURN = f"""
 UPDATE turn SET state = 'cancelled', error = '{RETRACTED}', stop = {RETRACT}, answered = NULL,
   attempts = CASE WHEN settled_at IS NULL THEN attempts ELSE 0 END,
-  settled_at = CASE WHEN state IN ('running', 'delivering') OR EXISTS (SELECT 1 FROM part WHERE turn_id = turn.id) THEN NULL
-    ELSE coalesce(settled_at, ?2) END
+  settled_at = CASE WHEN state IN ('running', 'delivering', 'undeliverable')
+    OR EXISTS (SELECT 1 FROM part WHERE turn_id = turn.id) THEN NULL ELSE coalesce(settled_at, ?2) END
 WHERE id = ?1"""
 
 TAKE_PART = "INSERT INTO participant (conversation_id, author_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -265,6 +267,9 @@ _SPAN_OF_WORKSPACE = "platform = ?1 AND workspace = ?2 AND id > ?3 AND id <= ?4"
 GIVE_UP_CONVERSATIONS = f"""
 UPDATE conversation SET expired_at = ?5, ended_at = coalesce(ended_at, ?6), epoch = epoch + 1, lease_until = 0
 WHERE {_SPAN_OF_WORKSPACE}"""
+OVERFULL = f"""
+SELECT id, conversation_id FROM turn WHERE state = 'queued' AND messages > {TURN_MESSAGES} AND conversation_id IN
+  (SELECT id FROM conversation WHERE {_SPAN_OF_WORKSPACE})"""
 GIVE_UP_TURNS = f"""
 UPDATE turn SET state = 'cancelled', settled_at = ?5 WHERE settled_at IS NULL AND conversation_id IN
   (SELECT id FROM conversation WHERE {_SPAN_OF_WORKSPACE})"""

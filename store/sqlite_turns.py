@@ -116,12 +116,12 @@ def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: 
     row = db.execute(_next_turn(len(platforms)), (now, *platforms)).fetchone()
     if row is None:
         return None
-    turn_id, conversation_id, state, attempts, address, queued_at, error, until, messages, answered = row[:10]
+    turn_id, conversation_id, state, _, address, queued_at, error, until, messages, answered = row[:10]
     db.execute(sql.HOLD, (conversation_id, now + lease))
     recovered = state != TurnState.QUEUED
     if not recovered:
         state = TurnState.RUNNING.value
-    db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES))
+    (attempts,) = db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES)).fetchone()
     if state == TurnState.CANCELLED:  # retracted: what is left of it is to be taken back, which is a delivery
         db.execute(sql.TELL, (turn_id,))
         state = TurnState.DELIVERING.value
@@ -136,7 +136,7 @@ def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: 
             id=turn_id,
             conversation_id=conversation_id,
             state=TurnState(state),
-            attempts=attempts + 1,
+            attempts=attempts,
             address=address,
             queued_at=time_of(queued_at),
             error=error,
@@ -145,6 +145,7 @@ def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: 
         window=read_window(db, conversation_id, until, 1, window),
         answer=read_answer(db, conversation_id, until, row) if state == TurnState.DELIVERING else None,
         recovered=recovered,
+        stop=row[19] == sql.STOP,
         parts=dict(db.execute(sql.PARTS, (turn_id,)).fetchall()),
     )
 

@@ -8,6 +8,7 @@ import sqlite3
 
 import store.sqlite_sql as sql
 from store.sqlite_rows import time_of
+from store.sqlite_turns import LAST, take_again
 from store.values import Installation
 
 CONVERSATIONS = 2000
@@ -49,5 +50,7 @@ def give_up(db: sqlite3.Connection, now: int, platform: str, workspace: str, aft
     span = (platform, workspace, after, after + CONVERSATIONS)
     marked = db.execute(sql.GIVE_UP_CONVERSATIONS, (*span, LONG_AGO, now)).rowcount
     if marked:
+        for turn_id, conversation_id in db.execute(sql.OVERFULL, span).fetchall():
+            take_again(db, turn_id, conversation_id, LAST)
         db.execute(sql.GIVE_UP_TURNS, (*span, now))
     return marked

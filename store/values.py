@@ -188,6 +188,7 @@ class Claim:
     `window` is what `recent` gives up to the last message that the turn answers. `answer` or `turn.error` is set when
     the turn was already DELIVERING: its outcome is known and only has to be shown. `parts` are the platform ids of what
     is posted already, by part number. `recovered`: somebody held the turn before and may have posted more than is recorded.
+    `stop`: it was told to stop and did not get to it.
     """
 
     hold: Hold
@@ -196,6 +197,7 @@ class Claim:
     window: tuple[Message, ...]
     answer: Answer | None
     recovered: bool
+    stop: bool = False
     parts: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -341,7 +343,9 @@ KEY_PART_LENGTH = 255
 TURN_MESSAGES = 20
 """Messages that one turn answers at most; the others wait for the next one (reference: reliability, rapid messages)."""
 SMALL_FILE = 256 << 10
-"""Bytes of a file that comes with its message wherever that is read; larger ones are pictures."""
+"""Bytes of a file that is small; larger ones are pictures."""
+SMALL_FILES = 32
+"""Small files that come with the messages of one window: 8 MiB at the most, which is more than any prompt has room for."""
 LARGE_FILES = 4
 """Larger files that come with the messages of one window: 200 of 5 MiB each would be a gigabyte for one prompt."""
 SUMMARIES = 100
@@ -349,6 +353,6 @@ SUMMARIES = 100
 MESSAGES_COUNTED = 1000
 """Messages of a listed conversation that are counted: for people more is just many."""
 TOO_FAR_BACK = "it is too far back"
-"""The problem of a file that is kept and left out of a window: behind the newest `LARGE_FILES`. It is not stored."""
+"""The problem of a file that is kept and left out of a window: behind the newest. It is not stored."""
 RETRACTED = "retracted"
 """The error of a turn whose messages were all deleted: nothing is said, and what was said is taken back."""

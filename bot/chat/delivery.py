@@ -70,14 +70,15 @@ class Piece:
 def lay_out(text: str, limits: Limits, *, growing: bool = False, controls: Controls = NO_CONTROLS) -> list[Piece]:
     """Plan the messages that show `text`: none for a blank one, a beginning and a file for more than `limits.parts`.
 
-    The last message bears the `controls`, where there are buttons.
+    The last message that can have buttons bears the `controls`.
 
     A file can't be edited, so its number is made from its text: another text is another part, the same text is not
     posted again. While the text is `growing` there is no file yet, only the first messages.
     """
     pieces = _lay_out(text, limits, growing=growing)
     if pieces and limits.buttons:
-        pieces[-1] = replace(pieces[-1], controls=controls)
+        last = -2 if pieces[-1].file and not limits.file_buttons else -1
+        pieces[last] = replace(pieces[last], controls=controls)
     return pieces
 
 

@@ -6,7 +6,6 @@ waits for the next turn (DESIGN §5). A stop keeps what people have seen.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -130,6 +129,7 @@ class Generation:
             await _cancelled(stream)
 
     async def _stream(self, tokens: int) -> Outcome:
+        self._raw = ""
         if self._stopped:
             return self._stopped_outcome()
         self._window = await self._prepare(self._window)
@@ -149,7 +149,6 @@ class Generation:
         async with self._first_text:
             absorbed = await self._absorb()
             if absorbed is not None:
-                self._raw = ""
                 raise _Restart(absorbed)
             self._visible = True
 
@@ -175,10 +174,11 @@ class Generation:
 async def _cancelled(task: asyncio.Task[Outcome]) -> None:
     """End a task and wait until it has cleaned up; its own outcome does not matter any more."""
     task.cancel()
-    with suppress(asyncio.CancelledError, LLMError, _Restart):
+    try:
         await asyncio.wait({task})
-    if task.done() and not task.cancelled():
-        task.exception()
+    finally:
+        if task.done() and not task.cancelled():
+            task.exception()
 
 
 def well_formed(text: str) -> str:

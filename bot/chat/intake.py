@@ -68,6 +68,16 @@ class Intake:
         self._revised = revised
         self._retracted = retracted
 
+    async def concerns_us(self, message: IncomingMessage) -> bool:
+        """Tell whether the bot answers a message where it was said; the store is asked in threads only."""
+        rules = self._rules(message)
+        if concerns_us(message, rules, taking_part=False):
+            return True
+        if not concerns_us(message, rules, taking_part=True):
+            return False
+        key = key_of(message.place, message.address, message.author_id, rules, message_id=message.message_id)
+        return await self._store.find(key) is not None
+
     async def take(self, message: IncomingMessage) -> Outcome:
         """Take a message in; a reply to one of our messages goes to that one's conversation, whoever replies."""
         rules = self._rules(message)

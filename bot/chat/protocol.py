@@ -138,7 +138,8 @@ class Measure(Enum):
 class Limits:
     """What a surface bears. `part` is the longest text of one message, in `measure`; beyond `parts` messages a reply
     becomes a file; `pace` is the usual time between two writes on one budget; `status` is how long a sign of work lasts;
-    without `buttons`, controls are not shown and cost no write."""
+    without `buttons`, controls are not shown and cost no write; without `file_buttons`, a file's stand under the text before
+    it."""
 
     part: int
     parts: int = 10
@@ -146,6 +147,7 @@ class Limits:
     pace: timedelta = timedelta(seconds=1.2)
     status: timedelta = timedelta(seconds=8)
     buttons: bool = False
+    file_buttons: bool = True
 
 
 class Write(Enum):

@@ -23,7 +23,7 @@ from bot.chat.attachments import (
 from bot.chat.protocol import Address, DeliveryError, FileOffer, FileUnreadable, Surface
 from bot.clock import Clock, time_limit
 from bot.llm.visible import without_surrogates
-from store import LARGE_FILES, SMALL_FILE, TOO_FAR_BACK, Attachment, Message
+from store import LARGE_FILES, SMALL_FILE, SMALL_FILES, TOO_FAR_BACK, Attachment, Message
 
 AT_ONCE = 4
 DEADLINE = timedelta(seconds=15)
@@ -54,8 +54,8 @@ class Reading:
     async def read(self, address: Address, window: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return `window` with every file read that came with a message of the turn and was not read yet.
 
-        All that could be read is kept; of larger pictures only the newest `LARGE_FILES` are in what is returned.
-        Pictures are left alone when the model can't see: another model may, later.
+        All that could be read is kept; as in the store's windows, only the newest `LARGE_FILES` and `SMALL_FILES` of it are
+        in what is returned. Pictures are left alone when the model can't see: another model may, later.
 
         Raises:
             StoreError: from `keep`.
@@ -70,9 +70,11 @@ class Reading:
         if not wanted:
             return window
         pictures = [name for name, (_, file, _) in wanted.items() if kind_of(file.name, file.media_type) is Kind.PICTURE]
-        held = frozenset(pictures[-LARGE_FILES:])
+        large, small = frozenset(pictures[-LARGE_FILES:]), frozenset(list(wanted)[-SMALL_FILES:])
         tasks = {
-            name: asyncio.create_task(self._read(address, *found, held=name in held), name="attachment")
+            name: asyncio.create_task(
+                self._read(address, *found, held_large=name in large, held_small=name in small), name="attachment"
+            )
             for name, found in wanted.items()
         }
         try:
@@ -93,15 +95,17 @@ class Reading:
             return False
         return self._sees_images or kind_of(file.name, file.media_type) is not Kind.PICTURE
 
-    async def _read(self, address: Address, message: Message, file: Attachment, index: int, *, held: bool) -> Attachment:
+    async def _read(
+        self, address: Address, message: Message, file: Attachment, index: int, *, held_large: bool, held_small: bool
+    ) -> Attachment:
         data, problem = None, words.TOO_MANY_FILES if index >= FILES else ""
         problem = problem or unreadable_label(file.name, file.media_type, file.size)
         if not problem:
             async with self._gate:
                 data, problem = await self._fetch(address, message, file)
         await self._keep(message.id, file.number, data, problem)
-        if data is not None and len(data) > SMALL_FILE and not held:
-            data, problem = None, TOO_FAR_BACK  # as the store gives a window: a burst may come with a gigabyte
+        if data is not None and not (held_large if len(data) > SMALL_FILE else held_small):
+            data, problem = None, TOO_FAR_BACK  # a burst may come with a gigabyte
         return replace(file, data=data, problem=problem)
 
     async def _fetch(self, address: Address, message: Message, file: Attachment) -> tuple[bytes | None, str]:

@@ -33,9 +33,9 @@ STORE_PAUSE = timedelta(seconds=2)
 """How long claiming, or a turn, rests after the store failed."""
 ATTEMPTS = 3
 """Claims after which a turn that never has an outcome is taken to be the reason, and set aside."""
-DELIVERIES = 20
+DELIVERIES = 100
 """Claims after which a turn that is never shown is set aside without another word. Most of the time it only waits for its
-place among the writes of a busy workspace: who is killed every second for a while must not take it for the reason."""
+place among the writes of a busy workspace: who is killed every second for a minute must not take it for the reason."""
 NONCE_LENGTH = 25
 """Discord takes no longer nonce."""
 
@@ -107,6 +107,8 @@ class TurnRun:
             readdress=self._readdress,
             show=self._show,
         )
+        if claim.stop:
+            self.stop()
 
     def news(self) -> None:
         self._generation.news()

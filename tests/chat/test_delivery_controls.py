@@ -114,6 +114,14 @@ async def test_a_file_bears_the_controls_and_the_beginning_before_it_none():
     assert [bool(message.file) for message in stage.surface.shown(HERE)] == [False, True]
 
 
+async def test_where_files_have_no_buttons_the_beginning_before_it_bears_the_controls():
+    stage = Buttons(Limits(part=100, parts=3, buttons=True, file_buttons=False))
+    async with stage.reply() as reply:
+        await stage.until(reply.complete(WORDS, RETRY))
+    assert stage.controls == [RETRY, NO_CONTROLS]
+    assert [bool(message.file) for message in stage.surface.shown(HERE)] == [False, True]
+
+
 async def test_an_answer_that_is_taken_back_leaves_nothing():
     stage = Buttons()
     async with stage.reply() as reply:

@@ -10,7 +10,7 @@ from bot.chat.attachments import TEXT_BYTES
 from bot.chat.protocol import Address, FileOffer
 from bot.chat.reading import AT_ONCE, DEADLINE
 from bot.chat.run import LEASE
-from store import SMALL_FILE, TOO_FAR_BACK, Attachment, LeaseLost, open_store
+from store import SMALL_FILE, SMALL_FILES, TOO_FAR_BACK, Attachment, LeaseLost, open_store
 from tests.chat.chatting import SETTINGS, Chat, chatting, until
 from tests.chat.test_attachments import PNG
 from tests.chat.test_turns import KITCHEN, die
@@ -123,6 +123,22 @@ async def test_of_many_large_pictures_all_are_kept_and_the_newest_four_held_for_
         assert len(reads(chat)) == 7
         files_kept = await kept(chat, outcome.conversation_id)
         assert [file.problem for file in files_kept] == [TOO_FAR_BACK] * 2 + [""] * 5, "left out here, too, and not unread"
+
+
+async def test_of_a_burst_of_texts_all_are_kept_and_the_newest_held_for_the_prompt() -> None:
+    async with chatting("Read.", working=False) as chat:
+        for number in range(4):
+            files = tuple(upload(chat, f"{number}{n}.txt", b"abc") for n in range(10))
+            outcome = await chat.say("These", files=files)
+        chat.task = asyncio.create_task(chat.turns.run())
+        await chat.quiet()
+        asked = "".join(message.text for message in chat.model.prompts[0][1:])
+        assert asked.count("abc") == SMALL_FILES
+        assert asked.count(TOO_FAR_BACK) == 40 - SMALL_FILES
+        assert asked.index(TOO_FAR_BACK) < asked.index("abc")
+        assert len(reads(chat)) == 40
+        files_kept = await kept(chat, outcome.conversation_id)
+        assert [file.problem for file in files_kept].count(TOO_FAR_BACK) == 40 - SMALL_FILES, "left out here, and not unread"
 
 
 async def test_a_picture_that_this_model_can_not_see_is_seen_by_the_next_one() -> None:

@@ -188,7 +188,7 @@ async def test_a_model_that_breaks_off_leaves_its_partial_answer_marked() -> Non
     async with chatting(["So far so", " good", StreamBroken("cut")]) as chat:
         await chat.say("Question")
         await chat.quiet()
-        assert chat.surface.texts(KITCHEN) == ["So far so good\n\n*(interrupted; `retry` asks again)*"]
+        assert chat.surface.texts(KITCHEN) == ["So far so good\n\n*(interrupted; the command `retry` asks again)*"]
         assert await chat.history() == [("user", "Question"), ("assistant", "So far so good")]
 
 

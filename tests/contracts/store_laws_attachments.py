@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from store import SMALL_FILE, TOO_FAR_BACK, Attachment, Hold, Message, Role, Store, UnstorableText
+from store import SMALL_FILE, SMALL_FILES, TOO_FAR_BACK, Attachment, Hold, Message, Role, Store, UnstorableText
 from tests.contracts.store_words import AT, LEASE, MINUTE, ROOM, answer, message, named, read, room, say, take
 
 PHOTO = Attachment(number=0, name="cat \U0001f408.png", media_type="image/png", size=5_000_000_000, url="https://cdn/1")
@@ -63,6 +63,19 @@ class AttachmentLaws:
         assert len(left_out) == 36
         await store.retract([named("M-4")])
         assert shown(await store.recent(claim.hold.conversation_id, 9)) == [(3, 5), (3, 6), (3, 7), (3, 8)], "it is kept"
+
+    async def test_of_a_hundred_small_files_the_newest_come_with_their_data(self, store: Store) -> None:
+        picture = replace(PHOTO, number=10, data=bytes(SMALL_FILE + 1))
+        for n in range(10):
+            notes = [replace(NOTES, number=m, data=bytes((n, m))) for m in range(10)]
+            await store.accept(message("see", attachments=(*notes, picture) if n == 0 else notes))
+        window = (await take(store)).window
+        files = [file for m in window for file in m.attachments]
+        small = [file.data for file in files if file.media_type == NOTES.media_type]
+        assert small[-SMALL_FILES:] == [bytes(divmod(n, 10)) for n in range(100)][-SMALL_FILES:]
+        assert set(small[:-SMALL_FILES]) == {None}
+        assert {file.problem for file in files if file.data is None} == {TOO_FAR_BACK}
+        assert picture in files, "large ones are counted by themselves"
 
     async def test_pictures_that_were_not_read_do_not_count(self, store: Store) -> None:
         await store.accept(message("see", attachments=(replace(PHOTO, data=bytes(SMALL_FILE + 1) + bytes(2)),)))

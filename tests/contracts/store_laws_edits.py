@@ -276,6 +276,17 @@ class ReviseLaws:
         await store.settle(again.hold, TurnState.DONE)
         assert await nothing_to_do(store)
 
+    async def test_a_revised_question_begins_with_no_attempts_though_the_old_one_killed_each_time(
+        self, store: Store
+    ) -> None:
+        await ask(store, "one", "M-1")
+        for _ in range(3):
+            await take(store, lease=OVER)
+        await self.asks_again(store, "M-1")
+        again = await take(store, lease=OVER)
+        assert (again.turn.attempts, again.recovered) == (1, True)
+        assert (await take(store)).turn.attempts == 2
+
     async def test_a_revised_turn_ends_as_it_is_when_another_waits_by_then(self, store: Store) -> None:
         await ask(store, "one", "M-1")
         claim = await take(store)

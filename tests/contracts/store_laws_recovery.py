@@ -241,6 +241,16 @@ class RetryLaws:
         assert await read(store, conversation_id) == ["late", *said[:19], "good", said[19], "rest"]
         assert await nothing_to_do(store)
 
+    async def test_who_claims_a_turn_that_was_stopped_before_its_holder_died_is_told(self, store: Store) -> None:
+        conversation_id = await say(store, "one")
+        assert not (await take(store, lease=OVER)).stop
+        await store.stop(conversation_id)
+        claim = await take(store)
+        assert claim.stop
+        await store.settle(claim.hold, TurnState.CANCELLED)
+        await store.retry(conversation_id)
+        assert not (await take(store)).stop
+
     async def test_a_retry_that_fails_keeps_the_old_answer(self, store: Store) -> None:
         conversation_id = await say(store, "one")
         await answer(store, "an answer")

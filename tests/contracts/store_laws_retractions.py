@@ -87,7 +87,18 @@ class RetractLaws:
         assert facts is not None
         assert (facts.state, facts.authors, facts.ending) == (TurnState.CANCELLED, frozenset(), None)
 
-    @pytest.mark.parametrize("state", FINAL)
+    async def test_what_may_stand_there_though_nobody_knows_its_name_is_taken_back(self, store: Store) -> None:
+        await ask(store, "one", "M-1")
+        claim = await take(store)
+        await store.finish(claim.hold, reply("a post that the platform never answered"))
+        await store.settle(claim.hold, TurnState.UNDELIVERABLE)
+        await store.retract([named("M-1")])
+        again = await take(store)
+        assert to_take_back(again)
+        await store.settle(again.hold, TurnState.CANCELLED)
+        assert await nothing_to_do(store)
+
+    @pytest.mark.parametrize("state", [state for state in FINAL if state is not TurnState.UNDELIVERABLE])
     async def test_of_a_turn_that_showed_nothing_there_is_nothing_to_take_back(self, store: Store, state: TurnState) -> None:
         await ask(store, "one", "M-1")
         claim = await take(store)

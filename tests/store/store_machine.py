@@ -162,6 +162,7 @@ class TurnMachine(RuleBasedStateMachine):
         assert (claim.turn.address, dict(claim.parts), claim.recovered) == (turn.address, turn.parts, turn.held_before)
         shown = turn.answer if turn.state is TurnState.DELIVERING and not turn.error else None
         assert (claim.answer.text if claim.answer else None) == shown
+        assert claim.stop == turn.stop
 
     @rule()
     def a_turn_goes_well(self):

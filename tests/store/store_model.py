@@ -146,7 +146,8 @@ class StoreModel:
         assert turn is not None
         one.hold, one.held = hold, turn
         turn.told = turn.to_take_back
-        turn.redo = turn.redo and turn.state is not TurnState.RUNNING
+        if turn.redo and turn.state is TurnState.RUNNING:
+            turn.redo, turn.attempts = False, 0
         turn.held_before = turn.state is not TurnState.QUEUED
         turn.attempts += 1
         if turn.state is TurnState.QUEUED:
@@ -243,7 +244,8 @@ class StoreModel:
         if turn.answered is not None:
             del one.answers[turn.answered]
             turn.answered = None
-        turn.to_take_back = bool(turn.parts) or turn.state in (TurnState.RUNNING, TurnState.DELIVERING)
+        shown = (TurnState.RUNNING, TurnState.DELIVERING, TurnState.UNDELIVERABLE)
+        turn.to_take_back = bool(turn.parts) or turn.state in shown
         turn.attempts = 0 if turn.state.final else turn.attempts
         turn.state, turn.error, turn.stop, turn.redo = TurnState.CANCELLED, RETRACTED, False, False
 

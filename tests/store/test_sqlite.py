@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+import store.sqlite_conversations as conversations
 import store.sqlite_sql as sql
 from store import Attachment, Feedback, Installation, LeaseLost, Store, open_store
+from store.values import TURN_MESSAGES
 from tests.contracts.store_laws import DurableStoreLaws, StoreLaws
-from tests.contracts.store_words import AT, Reopen, answer, message, named, room, say, take
+from tests.contracts.store_words import AT, Reopen, answer, message, named, nothing_to_do, room, say, take
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +106,21 @@ class TestSqliteFile(DurableStoreLaws):
         assert await store.purge_workspace("slack", "T1") == 10
         assert store.groups - groups >= 1 + 7 + 40 // 5  # type: ignore[attr-defined]
         assert len(await store.conversations_of("slack", "T0", "U-Ann", limit=100)) == 10
+
+    async def test_what_waits_in_a_workspace_whose_purge_broke_off_can_be_edited_and_deleted(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = [named(f"M-{number}") for number in range(TURN_MESSAGES + 2)]
+        for name in names:
+            await store.accept(message("hello", message_id=name.id))
+        with monkeypatch.context() as broken:
+            broken.setattr(conversations, "purge", lambda *args: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                await store.purge_workspace("slack", "T1")
+        await store.revise(names[-1], "hello again")
+        await store.retract(names)
+        assert await nothing_to_do(store)
+        assert await store.purge_workspace("slack", "T1") == 1
 
     async def test_a_persons_conversations_are_found_without_looking_through_all(self, store: Store) -> None:
         def plan(db: sqlite3.Connection) -> list[str]:

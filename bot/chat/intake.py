@@ -9,7 +9,7 @@ import structlog
 
 from bot.chat import words
 from bot.chat.composing import attachments_of, compose
-from bot.chat.policy import BOT_WINDOW, Rules, address_of, bots_have_had_their_turns, concerns_us, key_of
+from bot.chat.policy import BOT_WINDOW, Rules, Trigger, address_of, bots_have_had_their_turns, concerns_us, key_of
 from bot.chat.protocol import IncomingMessage, Place
 from store import Conversation, ConversationKey, MessageName, NewMessage, Redo, Store, UnstorableText
 
@@ -125,8 +125,8 @@ class Intake:
     async def edited(self, message: IncomingMessage) -> Outcome:
         """Take in the new text of a message; one that was not taken before, and speaks to the bot now, is taken as new.
 
-        An edit to nothing, and a bot's edit of a message that was taken, are ignored: bots that write their answers bit by
-        bit would make us begin ours again each time, and two of them would never end.
+        An edit to nothing, one where nothing is answered by now, and a bot's edit of a message that was taken, are ignored:
+        bots that write their answers bit by bit would make us begin ours again each time, and two of them would never end.
         """
         name = _name(message, message.message_id)
         own = await self._store.locate(name)
@@ -139,7 +139,7 @@ class Intake:
             if answered is not None and answered.conversation.id == own.conversation.id:
                 quotes = quotes[1:]
         text = compose(message.text, quotes, files=bool(message.files))
-        if message.from_bot or not text:
+        if message.from_bot or not text or self._rules(message).trigger is Trigger.OFF:
             return IGNORED
         if notice := self._objection(message, text):
             return Outcome(verdict=Verdict.REFUSED, notice=notice)

@@ -305,3 +305,13 @@ async def test_a_place_that_is_gone_is_closed_and_no_longer_read() -> None:
         facts = await chat.store.facts(1)
         assert facts is not None
         assert facts.state is TurnState.UNDELIVERABLE
+
+
+async def test_where_nothing_is_answered_an_edit_is_not_either() -> None:
+    async with (
+        chatting(working=False) as before,
+        chatting(store=before.store, rules=Rules(trigger=Trigger.OFF), working=False) as chat,
+    ):
+        await before.say("What colour is the see?", position=1)
+        assert await edit(chat, "What colour is the sea?", 1) == Outcome(verdict=Verdict.IGNORED)
+        assert await chat.history() == [("user", "What colour is the see?")]

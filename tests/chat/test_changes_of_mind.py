@@ -230,7 +230,7 @@ trouble = st.fixed_dictionaries(dict.fromkeys(("post", "edit", "delete", "find")
 
 
 @given(steps=st.lists(plain, min_size=6, max_size=16), faults=trouble, latency=latencies)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_what_is_left_is_answered_once_as_it_reads_now(
     steps: list[tuple[str, int]], faults: dict[str, list[Fault]], latency: int
 ) -> None:
@@ -245,7 +245,7 @@ def test_what_is_left_is_answered_once_as_it_reads_now(
 
 
 @given(steps=st.lists(rough, min_size=6, max_size=16), faults=trouble, latency=latencies)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_nothing_is_left_of_what_was_deleted_whatever_else_people_do(
     steps: list[tuple[str, int]], faults: dict[str, list[Fault]], latency: int
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot import __version__
+from bot.adapters.protocol import Inside
 from bot.chat.commands import Commands
 from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
@@ -31,15 +32,10 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parley:
-    """A running installation, as adapters and the web side see it."""
+class Parley(Inside):
+    """A running installation: what adapters work with, and what works by itself."""
 
-    store: Store
-    intake: Intake
     turns: Turns
-    commands: Commands
-    presses: ControlPresses
-    rules: RuleBook
     sweeper: Sweeper
 
 

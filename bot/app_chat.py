@@ -18,7 +18,7 @@ from bot.app import Parley, running
 from bot.chat.policy import CONSOLE
 from bot.chat.protocol import Unreachable
 from bot.clock import SystemClock
-from bot.config import Settings
+from bot.config import Settings, revealed
 from bot.llm.protocol import LLMClient
 from bot.web.server import WebError, WebSide
 
@@ -88,7 +88,7 @@ def _end_line(surface: ConsoleSurface) -> None:
 
 
 async def _open_web(settings: Settings, parley: Parley, registry: CollectorRegistry, stack: AsyncExitStack) -> None:
-    token = settings.http_token.get_secret_value() if settings.http_token else None
+    token = revealed(settings.http_token)
     web = WebSide(settings.http_host, settings.http_port, token, registry, {"store": parley.store.check})
     try:
         await web.start()

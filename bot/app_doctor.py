@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bot import __version__
 from bot.clock import SystemClock
-from bot.config import Settings
+from bot.config import Settings, revealed
 from bot.findings import Finding, Verdict
 from bot.llm.local import local_unavailable
 from bot.llm.protocol import LLMError
@@ -146,7 +146,7 @@ async def _examine_discord(settings: Settings) -> list[Finding]:
     from bot.adapters.discord.examination import examine_discord
 
     point_at(settings.discord_api_base_url, settings.discord_gateway_url)
-    token = settings.discord_token.get_secret_value() if settings.discord_token else ""
+    token = revealed(settings.discord_token) or ""
     return await examine_discord(token, message_content=settings.discord_message_content)
 
 
@@ -154,8 +154,8 @@ async def _examine_slack(settings: Settings) -> list[Finding]:
     from bot.adapters.slack.examination import examine_slack
 
     return await examine_slack(
-        bot_token=settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None,
-        app_token=settings.slack_app_token.get_secret_value() if settings.slack_app_token else None,
+        bot_token=revealed(settings.slack_bot_token),
+        app_token=revealed(settings.slack_app_token),
         clock=SystemClock(),
         base_url=settings.slack_api_base_url,
         installs=settings.slack_client_id is not None,

@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 
 from bot.clock import Clock
-from bot.config import Settings
+from bot.config import Settings, revealed
 from bot.llm.anthropic import AnthropicModel
 from bot.llm.echo import EchoModel
 from bot.llm.local import LOCAL_MAX_TOKENS, LocalModel, local_unavailable
@@ -56,7 +56,7 @@ def _clients(settings: Settings, clock: Clock, rng: random.Random, local: ModelF
             base_url=settings.llm_base_url or base_url,
             model=name,
             clock=clock,
-            api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key else None,
+            api_key=revealed(settings.llm_api_key),
             max_tokens=settings.llm_max_tokens,
             temperature=settings.llm_temperature,
         )

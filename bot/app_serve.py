@@ -13,12 +13,11 @@ from datetime import timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
-from bot.adapters.protocol import Adapter, Inside
+from bot.adapters.protocol import Adapter
 from bot.app import Parley, running
 from bot.clock import Clock, SystemClock, time_limit
-from bot.config import Settings
+from bot.config import Settings, revealed
 from bot.llm.protocol import LLMClient
 from bot.web.server import WebSide
 
@@ -48,18 +47,14 @@ def build_adapters(settings: Settings, clock: Clock, rng: random.Random) -> list
         from bot.adapters.slack.adapter import Credentials, SlackAdapter
 
         credentials = Credentials(
-            bot_token=_revealed(settings.slack_bot_token),
-            app_token=_revealed(settings.slack_app_token),
-            signing_secret=_revealed(settings.slack_signing_secret),
+            bot_token=revealed(settings.slack_bot_token),
+            app_token=revealed(settings.slack_app_token),
+            signing_secret=revealed(settings.slack_signing_secret),
             client_id=settings.slack_client_id,
-            client_secret=_revealed(settings.slack_client_secret),
+            client_secret=revealed(settings.slack_client_secret),
         )
         adapters.append(SlackAdapter(credentials, clock=clock, rng=rng, api_base_url=settings.slack_api_base_url))
     return adapters
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret is not None else None
 
 
 async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistry) -> None:
@@ -95,10 +90,7 @@ def _asked_to_stop() -> asyncio.Event:
 async def _serve_until(
     asked: asyncio.Event, settings: Settings, parley: Parley, adapters: Sequence[Adapter], clock: Clock
 ) -> None:
-    inside = Inside(
-        store=parley.store, intake=parley.intake, commands=parley.commands, presses=parley.presses, rules=parley.rules
-    )
-    tasks = {asyncio.create_task(adapter.run(inside), name=adapter.platform) for adapter in adapters}
+    tasks = {asyncio.create_task(adapter.run(parley), name=adapter.platform) for adapter in adapters}
     stop = asyncio.create_task(asked.wait(), name="asked to stop")
     try:
         await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +120,7 @@ def _web_side(settings: Settings, parley: Parley, adapters: Sequence[Adapter], r
     async def ready(adapter: Adapter) -> bool:
         return adapter.ready
 
-    token = _revealed(settings.http_token)
+    token = revealed(settings.http_token)
     checks = {"store": parley.store.check} | {
         adapter.platform: (lambda adapter=adapter: ready(adapter)) for adapter in adapters
     }

@@ -35,6 +35,7 @@ __all__ = [
     "SettingsError",
     "describe_settings",
     "load_settings",
+    "revealed",
 ]
 
 DEFAULT_PERSONA = (
@@ -268,6 +269,11 @@ def load_settings(env: Mapping[str, str] | None = None, env_file: str | Path | N
         order = {name.upper(): number for number, name in enumerate(Settings.model_fields)}
         raise SettingsError(tuple(sorted(problems, key=lambda problem: order.get(problem.setting, -1))))
     return settings
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """Return a secret as it is written, for the one place that needs it; None when it is not set."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def _parse(written: Mapping[str, str]) -> tuple[Settings | None, list[Problem]]:

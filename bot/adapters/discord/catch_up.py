@@ -18,10 +18,10 @@ import structlog
 from discord.http import Route
 
 from bot.adapters.discord.gate import Gate, our_id
-from bot.adapters.discord.places import Where
 from bot.adapters.discord.rest_errors import Code, translated
 from bot.adapters.discord.watermarks import Watermarks
 from bot.adapters.failures import describe
+from bot.adapters.where import Where
 from bot.chat.policy import Rules, Trigger
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, Place, Unreachable
 from bot.clock import Clock

@@ -14,8 +14,9 @@ import structlog
 from bot.adapters.discord.inbound import incoming, is_speech
 from bot.adapters.discord.inbox import Inbox, Room
 from bot.adapters.discord.permissions import may_answer
-from bot.adapters.discord.places import PLATFORM, Places, Where, workspace_of
+from bot.adapters.discord.places import PLATFORM, Places, workspace_of
 from bot.adapters.discord.watermarks import Watermarks
+from bot.adapters.where import Where
 from bot.chat.intake import Intake, Outcome, Verdict
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, IncomingMessage, Place, Surface, Unreachable
 from bot.clock import Clock

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import discord
 
-from bot.adapters.discord.places import PLATFORM, Where
+from bot.adapters.discord.places import PLATFORM
+from bot.adapters.where import Where
 from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
 
 SAID_BY_PEOPLE = (discord.MessageType.default, discord.MessageType.reply)

@@ -5,12 +5,12 @@ Archived threads are not in the library's cache, so their parent is asked for on
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 import discord
 
 from bot.adapters.discord.rest_errors import translated
+from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from bot.clock import Clock, time_limit
 
@@ -19,16 +19,6 @@ REMEMBERED = 10_000
 """Channels whose kind is remembered: more than people write in between two restarts, and 1 MB."""
 PATIENCE = timedelta(seconds=10)
 """How long asking about a channel may take: what is said there waits for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """A place by our names: the guild ("" for direct messages), the channel, and the thread in it ("" for none)."""
-
-    place: Place
-    workspace: str
-    channel: str
-    thread: str = ""
 
 
 class Places:

@@ -13,7 +13,8 @@ from datetime import timedelta
 
 import structlog
 
-from bot.adapters.discord.places import PLATFORM, Where
+from bot.adapters.discord.places import PLATFORM
+from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from bot.clock import Clock, time_limit
 from store import Store, StoreClosed, StoreUnavailable, Watermark

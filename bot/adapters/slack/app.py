@@ -14,11 +14,12 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot.adapters.failures import describe
 from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.events import Gate
 from bot.adapters.slack.inbound import Us
 from bot.adapters.slack.interactions import workspace_of
-from bot.adapters.slack.log_lines import bolt_log, describe
+from bot.adapters.slack.log_lines import bolt_log
 from bot.chat.protocol import DeliveryError, Unreachable
 from store import StoreClosed, StoreUnavailable
 

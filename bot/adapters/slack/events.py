@@ -12,11 +12,12 @@ from typing import Any
 import structlog
 
 from bot.adapters.slack.file_facts import FileFacts
-from bot.adapters.slack.inbound import PLATFORM, Us, Where, incoming, is_speech, people_of, where_of
+from bot.adapters.slack.inbound import PLATFORM, Us, incoming, is_speech, people_of, where_of
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.memory import remember
 from bot.adapters.slack.people import People
 from bot.adapters.slack.watermarks import Watermarks
+from bot.adapters.where import Where
 from bot.chat.intake import IGNORED, Intake, Outcome, Verdict
 from bot.chat.policy import Rules, address_of
 from bot.chat.protocol import IncomingMessage, Place, Surface

@@ -18,13 +18,14 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.adapters.failures import describe
 from bot.adapters.slack.api_errors import SlackRefused, TokenDead
 from bot.adapters.slack.events import OURS, Gate
-from bot.adapters.slack.inbound import Us, Where
-from bot.adapters.slack.log_lines import describe
+from bot.adapters.slack.inbound import Us
 from bot.adapters.slack.stamps import position_at, position_of, ts_of
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
+from bot.adapters.where import Where
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, MessageGone, Place, Unreachable
 from bot.clock import Clock
 from store import StoreClosed, StoreUnavailable

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.adapters.slack.stamps import moment_of, position_of
+from bot.adapters.where import Where
 from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
 
 PLATFORM = "slack"
@@ -37,16 +38,6 @@ class Us:
     workspace: str
     user_id: str
     bot_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """A place by our names; `thread` is the `ts` of its first message, "" outside of threads."""
-
-    place: Place
-    workspace: str
-    channel: str
-    thread: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

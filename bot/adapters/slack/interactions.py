@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from slack_bolt.context.async_context import AsyncBoltContext
 
+from bot.adapters.failures import describe
 from bot.adapters.slack.inbound import PLATFORM, Names
-from bot.adapters.slack.log_lines import describe
 from bot.chat.protocol import Address, DeliveryError, Place
 from bot.clock import Clock, time_limit
 from store import Store, StoreError

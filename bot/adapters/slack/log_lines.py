@@ -1,10 +1,11 @@
-"""What the log may hold of Slack's libraries and of failures: single lines, and nothing that people wrote.
+"""What the log may hold of Slack's libraries: single lines, and nothing that people wrote.
 
 At DEBUG the SDK writes down every call with its texts, and the response_urls of interactions, which work like tokens.
 """
 
 import logging
-import traceback
+
+from bot.adapters.failures import describe
 
 
 class OneLine(logging.Filter):
@@ -31,10 +32,3 @@ def sdk_log() -> logging.Logger:
     logger = logging.getLogger("parley.slack_sdk")
     logger.setLevel(logging.INFO)
     return logger
-
-
-def describe(failure: BaseException) -> str:
-    """Say in one line what failed and where, without what people wrote."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"{type(failure).__name__}{where}"

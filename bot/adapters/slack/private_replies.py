@@ -9,8 +9,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
+from bot.adapters.failures import describe
 from bot.adapters.slack.api_errors import translated
-from bot.adapters.slack.log_lines import describe, sdk_log
+from bot.adapters.slack.log_lines import sdk_log
 from bot.adapters.slack.mrkdwn import escape
 from bot.adapters.slack.neutral import neutral
 from bot.adapters.slack.web_api import WebApi

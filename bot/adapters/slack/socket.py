@@ -23,10 +23,11 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.adapters.failures import describe
 from bot.adapters.protocol import PlatformRefused
 from bot.adapters.slack.api_errors import translated
 from bot.adapters.slack.door import Door
-from bot.adapters.slack.log_lines import bolt_log, describe
+from bot.adapters.slack.log_lines import bolt_log
 from bot.chat.protocol import DeliveryDelayed, DeliveryError
 from bot.clock import Clock, time_limit
 

@@ -12,7 +12,8 @@ from datetime import timedelta
 
 import structlog
 
-from bot.adapters.slack.inbound import PLATFORM, Where
+from bot.adapters.slack.inbound import PLATFORM
+from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from bot.clock import Clock
 from store import Store, StoreClosed, StoreUnavailable, Watermark

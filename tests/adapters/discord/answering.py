@@ -11,7 +11,6 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.adapters.discord.adapter import DiscordAdapter
-from bot.adapters.protocol import Inside
 from bot.app import Parley
 from bot.app import running as parley_running
 from bot.config import load_settings
@@ -70,14 +69,7 @@ async def parley(*steps: object, **settings: str) -> AsyncIterator[Bot]:
         )
         model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
         async with parley_running(read, {"discord": adapter.surface}, model, clock, rng) as whole:
-            inside = Inside(
-                store=whole.store,
-                intake=whole.intake,
-                commands=whole.commands,
-                presses=whole.presses,
-                rules=whole.rules,
-            )
-            serving = asyncio.create_task(adapter.run(inside))
+            serving = asyncio.create_task(adapter.run(whole))
             try:
                 await discord.until(lambda: adapter.ready)
                 yield Bot(discord, model, whole, adapter)

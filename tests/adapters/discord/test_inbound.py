@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.discord.inbound import incoming
-from bot.adapters.discord.places import Where
+from bot.adapters.where import Where
 from bot.chat.protocol import IncomingMessage, Place, Quote
 from tests.fakes.discord import Channel, FakeDiscord, File, Message, Thread
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.discord.places import Where
 from bot.adapters.discord.watermarks import Watermarks
+from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from store import Store, StoreUnavailable, Watermark
 from tests.adapters.discord.listening import a_store

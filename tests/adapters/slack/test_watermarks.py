@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.adapters.slack import watermarks
-from bot.adapters.slack.inbound import Where
 from bot.adapters.slack.watermarks import Watermarks
+from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from store import Store, StoreUnavailable, Watermark
 from tests.adapters.slack.listening import a_store

@@ -1,14 +1,12 @@
 """Attachments, and the file host that serves them well or badly."""
 
-import asyncio
-import contextlib
-import gzip
-import itertools
 import mimetypes
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+
+from tests.fakes.file_serving import FileServing
 
 if TYPE_CHECKING:
     from tests.fakes.discord.server import FakeDiscord
@@ -77,19 +75,16 @@ class Attachment:
         }
 
 
-class FileHost:
+class FileHost(FileServing):
     """Answers `GET /attachments/...` on the same address as the rest."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._attachments: dict[int, Attachment] = {}
-        self._closing = asyncio.Event()
 
     def add(self, attachment: Attachment) -> Attachment:
         self._attachments[attachment.id] = attachment
         return attachment
-
-    def close(self) -> None:
-        self._closing.set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         attachment = self._attachments.get(int(request.match_info["attachment_id"]))
@@ -99,44 +94,7 @@ class FileHost:
         current = request.query.get("hm") == f"{attachment.signature:08x}"
         if not current or attachment.file.serve == "expired":
             return web.Response(status=404, text="This content is no longer available.")
-        response: web.StreamResponse = await getattr(self, f"_serve_{attachment.file.serve}")(request, attachment)
-        return response
+        return await self.serve_as_asked(request, attachment)
 
     async def _serve_ok(self, _: web.Request, attachment: Attachment) -> web.StreamResponse:
         return web.Response(body=attachment.data, content_type=attachment.json()["content_type"])
-
-    async def _serve_redirect(self, _: web.Request, attachment: Attachment) -> web.StreamResponse:
-        return web.Response(status=302, headers={"Location": attachment.file.elsewhere})
-
-    async def _serve_bomb(self, _: web.Request, __: Attachment) -> web.StreamResponse:
-        body = gzip.compress(bytes(64 * 1024 * 1024))
-        return web.Response(body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")
-
-    async def _serve_hang(self, _: web.Request, __: Attachment) -> web.StreamResponse:
-        await self._closing.wait()
-        return web.Response(status=504)
-
-    async def _serve_cut(self, request: web.Request, attachment: Attachment) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": str(len(attachment.data))})
-        await response.prepare(request)
-        await response.write(attachment.data[: len(attachment.data) // 2])
-        if request.transport is not None:
-            request.transport.close()
-        return response
-
-    async def _serve_slow(self, request: web.Request, attachment: Attachment) -> web.StreamResponse:
-        return await self._drip(request, [bytes([byte]) for byte in attachment.data], pause=0.05)
-
-    async def _serve_endless(self, request: web.Request, _: Attachment) -> web.StreamResponse:
-        return await self._drip(request, itertools.repeat(bytes(65536)), pause=0)
-
-    async def _drip(self, request: web.Request, pieces: Any, *, pause: float) -> web.StreamResponse:
-        response = web.StreamResponse()
-        with contextlib.suppress(OSError):  # the reader has every right to leave
-            await response.prepare(request)
-            for piece in pieces:
-                if self._closing.is_set():
-                    break
-                await response.write(piece)
-                await asyncio.sleep(pause)
-        return response

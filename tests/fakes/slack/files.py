@@ -1,14 +1,10 @@
 """Files: the upload in three steps, and the host that gives them only to who has the token."""
 
-import asyncio
-import contextlib
-import gzip
-import itertools
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from tests.fakes.file_serving import FileServing
 from tests.fakes.slack import refusals, saying
 from tests.fakes.slack.api import Call, Method, Methods
 from tests.fakes.slack.messages import Attachment, File, Message
@@ -19,17 +15,16 @@ if TYPE_CHECKING:
     from tests.fakes.slack.server import FakeSlack
 
 Json = Any
-Serve = Callable[[web.Request, Attachment], Awaitable[web.StreamResponse]]
 
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head><body>Sign in to your workspace</body></html>"
 
 
-class FileHost:
+class FileHost(FileServing):
     """Answers `/upload/...` and `/files-pri/...`."""
 
     def __init__(self, slack: "FakeSlack") -> None:
+        super().__init__()
         self._slack = slack
-        self._closing = asyncio.Event()
         self.known: dict[str, Attachment] = {}
         self.pending: dict[str, tuple[str, int]] = {}
         """Uploads that were announced: their names and lengths."""
@@ -42,9 +37,6 @@ class FileHost:
         )
         self.known[number] = attachment
         return attachment
-
-    def close(self) -> None:
-        self._closing.set()
 
     async def upload(self, request: web.Request) -> web.Response:
         number = request.match_info["file_id"]
@@ -71,50 +63,13 @@ class FileHost:
         if not allowed or attachment.file.serve == "login":
             return web.Response(text=LOGIN_PAGE, content_type="text/html")
         attachment.fetched += 1
-        serve: Serve = getattr(self, f"_serve_{attachment.file.serve}")
-        return await serve(request, attachment)
+        return await self.serve_as_asked(request, attachment)
 
     async def _serve_ok(self, _: web.Request, attachment: Attachment) -> web.StreamResponse:
         return web.Response(body=attachment.data, content_type=attachment.mimetype)
 
     async def _serve_gone(self, _: web.Request, __: Attachment) -> web.StreamResponse:
         return web.Response(status=404, text="file deleted")
-
-    async def _serve_redirect(self, _: web.Request, attachment: Attachment) -> web.StreamResponse:
-        return web.Response(status=302, headers={"Location": attachment.file.elsewhere})
-
-    async def _serve_bomb(self, _: web.Request, __: Attachment) -> web.StreamResponse:
-        body = gzip.compress(bytes(64 * 1024 * 1024))
-        return web.Response(body=body, headers={"Content-Encoding": "gzip"}, content_type="text/plain")
-
-    async def _serve_hang(self, _: web.Request, __: Attachment) -> web.StreamResponse:
-        await self._closing.wait()
-        return web.Response(status=504)
-
-    async def _serve_cut(self, request: web.Request, attachment: Attachment) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": str(len(attachment.data))})
-        await response.prepare(request)
-        await response.write(attachment.data[: len(attachment.data) // 2])
-        if request.transport is not None:
-            request.transport.close()
-        return response
-
-    async def _serve_slow(self, request: web.Request, attachment: Attachment) -> web.StreamResponse:
-        return await self._drip(request, [bytes([byte]) for byte in attachment.data], pause=0.05)
-
-    async def _serve_endless(self, request: web.Request, _: Attachment) -> web.StreamResponse:
-        return await self._drip(request, itertools.repeat(bytes(65536)), pause=0)
-
-    async def _drip(self, request: web.Request, pieces: Any, *, pause: float) -> web.StreamResponse:
-        response = web.StreamResponse()
-        with contextlib.suppress(OSError):  # the reader has every right to leave
-            await response.prepare(request)
-            for piece in pieces:
-                if self._closing.is_set():
-                    break
-                await response.write(piece)
-                await asyncio.sleep(pause)
-        return response
 
 
 def get_upload_url(call: Call) -> Json:

@@ -1,4 +1,4 @@
-"""The command line: `parley run`, `chat`, `doctor`, `migrate`, `sweep`, `backup` and `restore`.
+"""The command line: `parley run`, `chat`, `doctor`, `migrate`, `sweep`, `backup`, `restore` and `export`.
 
 Settings are read here and nowhere else. Whatever can't go on ends in one clear line on stderr and an exit code of sysexits:
 64 usage, 65 data, 75 busy or failing for now, 78 configuration.
@@ -8,6 +8,7 @@ import asyncio
 import getpass
 import os
 import random
+import re
 import stat
 import sys
 from collections.abc import Iterator
@@ -24,16 +25,20 @@ from bot import __version__, exits
 from bot.adapters.protocol import PlatformRefused
 from bot.app_chat import chat as chat_at_terminal
 from bot.app_doctor import examine_installation
+from bot.app_export import export_person
+from bot.app_governing import open_configured_store, rules_of
 from bot.app_model import build_model, fetch_local_model
 from bot.app_serve import serve
+from bot.chat.export import Person
+from bot.chat.models import Models
 from bot.chat.sweeper import Sweeper
 from bot.clock import SystemClock
 from bot.config import Settings, SettingsError, load_settings
-from bot.llm.protocol import LLMClient, LLMError
-from bot.progress import progress_bar
+from bot.llm.protocol import LLMError
+from bot.progress import passing_bar, progress_bar
 from bot.telemetry import Metrics, configure_logging, harden_process
 from bot.web.server import WebError
-from store import NotOurs, StoreBusy, StoreDamaged, StoreError, StoreRefused, StoreUnavailable, open_store
+from store import NotOurs, StoreBusy, StoreDamaged, StoreError, StoreRefused, StoreUnavailable
 from store.open import sqlite_path
 from store.sqlite_copy import back_up, examine, look_for_store
 from store.sqlite_copy import restore as restore_copy
@@ -47,6 +52,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+ENCRYPTING = "Encrypting what is kept"
 
 User = Annotated[str, typer.Option(help="Who is talking; each user has conversations of their own.")]
 Channel = Annotated[str, typer.Option(help="Where; each channel is a conversation of its own.")]
@@ -74,25 +81,27 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
     configured = {"Discord": settings.discord_token is not None, "Slack": settings.slack_mode is not None}
     platforms = [name for name, there in configured.items() if there]
     _log(settings, Metrics(registry), talking=not platforms)
-    model = _model(settings)
+    models = _models(settings)
     screen = Console(stderr=True, highlight=False)
     if platforms:
         where = " and ".join(platforms)
-        screen.print(f"Connecting to {where} with {model.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True)
-        with _told():
-            asyncio.run(serve(settings, model, registry))
+        screen.print(
+            f"Connecting to {where} with {models.default.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True
+        )
+        with _told(), passing_bar(ENCRYPTING, Console(stderr=True)) as show:
+            asyncio.run(serve(settings, models, registry, show))
         return
     if _nobody_types():
         _end(
             exits.CONFIG,
             "nobody can type here and no platform is configured: set DISCORD_TOKEN or SLACK_BOT_TOKEN (README.md)",
         )
-    screen.print(f"Talking with {model.name} here, kept in {_place(settings)}; /help lists commands.", soft_wrap=True)
+    screen.print(
+        f"Talking with {models.default.name} here, kept in {_place(settings)}; /help lists commands.", soft_wrap=True
+    )
     screen.print("Discord and Slack are connected by tokens in .env, in five steps each (README.md).", soft_wrap=True)
     with _told():
-        raise typer.Exit(
-            asyncio.run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new, registry=registry))
-        )
+        raise typer.Exit(_talk(settings, models, user=user, channel=channel, new=new, registry=registry))
 
 
 @app.command()
@@ -100,18 +109,20 @@ def chat(user: User = "", channel: Channel = "terminal", new: New = False) -> No
     """Talk at this terminal, or answer each line of a pipe; the conversation goes on where it was left."""
     settings = _settings()
     _log(settings, None, talking=True)
-    model = _model(settings)
+    models = _models(settings)
     with _told():
-        raise typer.Exit(asyncio.run(chat_at_terminal(settings, model, user=user or _me(), channel=channel, new=new)))
+        raise typer.Exit(_talk(settings, models, user=user, channel=channel, new=new))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the store to this version's schema, making it when there is none. Done at each start as well."""
     settings = _settings()
+    _log(settings, None)
 
     async def work() -> str:
-        store = await open_store(settings.database_url.get_secret_value())
+        with passing_bar(ENCRYPTING, Console(stderr=True)) as show:
+            store = await open_configured_store(settings, SystemClock().now, show)
         status = await store.status()
         await store.aclose()
         return f"{status.place} is up to date ({status.engine})."
@@ -128,14 +139,15 @@ def sweep() -> None:
 
     async def work() -> str:
         clock = SystemClock()
-        store = await open_store(settings.database_url.get_secret_value(), clock=clock.now)
+        store = await open_configured_store(settings, clock.now)
         sweeper = Sweeper(
             store,
             clock,
             random.Random(),
-            ttl=settings.conversation_ttl,
+            await rules_of(settings, store, ()),
             purge_after=settings.purge_after,
             interval=settings.sweep_interval,
+            audit_ttl=settings.audit_ttl,
         )
         done = 0
         try:
@@ -167,7 +179,9 @@ def doctor() -> None:
 @app.command()
 def backup(path: Annotated[Path, typer.Argument(help="A new file to write the copy to.")]) -> None:
     """Copy the store to a file, whole and checked, while Parley may go on running."""
-    source = _file(_settings())
+    settings = _settings()
+    _log(settings, None)
+    source = _file(settings)
     with _told(), progress_bar(f"Backing up {source}", Console(stderr=True)) as show:
         messages = back_up(source, path, show)
     typer.echo(f"{path}: {messages:,} messages, checked.")
@@ -179,7 +193,9 @@ def restore(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before replacing a store.")] = False,
 ) -> None:
     """Put a backup in the store's place; the store that was there is kept beside it under another name."""
-    target = _file(_settings())
+    settings = _settings()
+    _log(settings, None)
+    target = _file(settings)
     with _told():
         messages = examine(path)
         if look_for_store(target) and not yes:
@@ -189,6 +205,23 @@ def restore(
         with progress_bar(f"Restoring {target}", Console(stderr=True)) as show:
             aside = restore_copy(path, target, at=datetime.now(UTC), progress=show)
     typer.echo(f"{target}: {messages:,} messages." + (f" What was there is now {aside}." if aside else ""))
+
+
+@app.command()
+def export(
+    who: Annotated[str, typer.Argument(help="discord:<server id>/<user id>, slack:<team id>/<user id> or console:<name>.")],
+    directory: Annotated[Path, typer.Argument(help="Where to write the files.", file_okay=False)] = Path(),
+) -> None:
+    """Write what is kept of one person into files, while Parley is stopped; people do it themselves by /chat export."""
+    found = re.fullmatch(r"(discord|slack|console):(?:([^/\s]*)/)?([^/\s]+)", who)
+    if found is None:
+        _end(exits.USAGE, "name a person as discord:<server id>/<user id>, slack:<team id>/<user id> or console:<name>")
+    person = Person(platform=found[1], workspace=found[2] or "", id=found[3])
+    settings = _settings()
+    _log(settings, None)
+    with _told(), progress_bar("Exporting", Console(stderr=True)) as show:
+        done = asyncio.run(export_person(settings, person, directory, show))
+    typer.echo(f"{', '.join(map(str, done.files))}: {done.messages:,} messages of {done.conversations:,} conversations.")
 
 
 def main() -> None:
@@ -229,7 +262,18 @@ def _nobody_types() -> bool:
     return stat.S_ISCHR(typed.st_mode) and typed.st_rdev == null.st_rdev
 
 
-def _model(settings: Settings) -> LLMClient:
+def _talk(
+    settings: Settings, models: Models, *, user: str, channel: str, new: bool, registry: CollectorRegistry | None = None
+) -> int:
+    with passing_bar(ENCRYPTING, Console(stderr=True)) as show:
+        return asyncio.run(
+            chat_at_terminal(
+                settings, models, user=user or _me(), channel=channel, new=new, registry=registry, progress=show
+            )
+        )
+
+
+def _models(settings: Settings) -> Models:
     try:
         return build_model(settings, SystemClock(), random.Random(), fetch_local_model(settings))
     except LLMError as exc:

@@ -6,7 +6,7 @@ way round: intake has stopped by then, running turns get their time, the rest is
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,19 +14,21 @@ import structlog
 
 from bot import __version__
 from bot.adapters.protocol import Inside
+from bot.app_governing import open_configured_store, rules_of, terms_of, turn_settings
+from bot.chat.authority import Authority
 from bot.chat.commands import Commands
+from bot.chat.commands_parts import Parts
 from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
-from bot.chat.policy import Rules
-from bot.chat.protocol import IncomingMessage, Surface
+from bot.chat.models import Models
+from bot.chat.protocol import Surface
 from bot.chat.rules import RuleBook
-from bot.chat.run import TurnSettings
 from bot.chat.sweeper import Sweeper
 from bot.chat.turns import Turns
 from bot.clock import Clock
 from bot.config import Settings
-from bot.llm.protocol import LLMClient
-from store import Store, open_store
+from bot.findings import Finding
+from store import Store
 
 log = structlog.get_logger(__name__)
 
@@ -39,35 +41,47 @@ class Parley(Inside):
     sweeper: Sweeper
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What operators ask for that only the composition root knows: a line on each platform and each model, and the doctor's
+    findings."""
+
+    platforms: Callable[[], Collection[str]]
+    models: Callable[[], Collection[str]]
+    examine: Callable[[], Awaitable[Collection[Finding]]]
+
+
 @asynccontextmanager
 async def running(
     settings: Settings,
     surfaces: Mapping[str, Surface],
-    model: LLMClient,
+    models: Models,
     clock: Clock,
     rng: random.Random,
     *,
-    platforms: Callable[[], Collection[str]] | None = None,
+    reports: Reports | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AsyncIterator[Parley]:
-    """Run Parley for the platforms of `surfaces` while the body lasts; closes `model` too.
+    """Run Parley for the platforms of `surfaces` while the body lasts; closes `models` too.
 
-    `platforms` tells operators how each of them is; left out, it gives their names.
+    `reports` left out tells the names of platforms and models alone. `progress` is told how far the opening of the store is,
+    when there is much to encrypt.
 
     Raises:
         StoreRefused, StoreUnavailable: the store can't be opened.
     """
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(model.aclose)
-        store = await open_store(settings.database_url.get_secret_value(), clock=clock.now)
+        stack.push_async_callback(models.aclose)
+        store = await open_configured_store(settings, clock.now, progress)
         stack.push_async_callback(store.aclose)
-        parley = build(settings, surfaces, store, model, clock, rng, platforms or (lambda: sorted(surfaces)))
-        for platform in surfaces:
-            await parley.rules.load(platform)
+        rules = await rules_of(settings, store, models.names)
+        parley = build(settings, surfaces, store, rules, models, clock, rng, reports or _names(surfaces, models))
         tasks = [
             asyncio.create_task(parley.turns.run(), name="turns"),
             asyncio.create_task(parley.sweeper.run(), name="sweeper"),
+            asyncio.create_task(rules.watch(clock), name="rules"),
         ]
-        log.info("app.started", version=__version__, platforms=sorted(surfaces), model=model.name)
+        log.info("app.started", version=__version__, platforms=sorted(surfaces), model=models.default.name)
         try:
             yield parley
         finally:
@@ -82,59 +96,69 @@ def build(
     settings: Settings,
     surfaces: Mapping[str, Surface],
     store: Store,
-    model: LLMClient,
+    rules: RuleBook,
+    models: Models,
     clock: Clock,
     rng: random.Random,
-    platforms: Callable[[], Collection[str]],
+    reports: Reports,
 ) -> Parley:
     """Put the parts together; nothing runs yet."""
-    turns = Turns(
-        store,
-        model,
-        surfaces,
-        TurnSettings(
-            system_prompt=settings.system_prompt,
-            history_messages=settings.history_messages,
-            history_tokens=settings.history_tokens,
-            steady_window=settings.provider == "local",
-            concurrent=settings.max_concurrent_turns,
-            sees_images=settings.sees_images,
-        ),
-        clock,
-    )
+    terms = terms_of(rules, models)
+    how = turn_settings(settings, models)
+    turns = Turns(store, models.default, surfaces, how, clock, terms=terms)
+    turns.obey(rules)
     sweeper = Sweeper(
         store,
         clock,
         rng,
-        ttl=settings.conversation_ttl,
+        rules,
         purge_after=settings.purge_after,
         interval=settings.sweep_interval,
+        audit_ttl=settings.audit_ttl,
     )
     operators = {str(operator) for operator in settings.operators}
-    rules = RuleBook(store, Rules())
+    authority = Authority(store, rules, clock, operators=operators, owners=settings.owners_operate)
     commands = Commands(
-        store,
-        turns,
-        sweeper,
-        rules,
-        clock,
-        operators=operators,
-        platforms=platforms,
-        model=model.name,
-        ttl=settings.conversation_ttl,
-        version=__version__,
+        Parts(
+            store=store,
+            turns=turns,
+            sweeper=sweeper,
+            rules=rules,
+            authority=authority,
+            clock=clock,
+            platforms=reports.platforms,
+            models=reports.models,
+            examine=reports.examine,
+            purge_after=settings.purge_after,
+            unpriced=how.prices.missing(models.names),
+            version=__version__,
+            began=clock.now(),
+        )
     )
-
-    def rules_of(message: IncomingMessage) -> Rules:
-        return rules.of(message.address.platform, message.address.workspace, message.address.channel)
-
     intake = Intake(
         store,
-        rules=rules_of,
+        rules,
+        authority,
+        clock,
         characters=settings.message_characters,
         accept=turns.accept,
         revised=turns.revised,
         retracted=turns.retracted,
     )
-    presses = ControlPresses(store, turns, operators=operators)
-    return Parley(store=store, intake=intake, turns=turns, commands=commands, presses=presses, rules=rules, sweeper=sweeper)
+    return Parley(
+        store=store,
+        intake=intake,
+        turns=turns,
+        commands=commands,
+        presses=ControlPresses(store, turns, authority),
+        rules=rules,
+        authority=authority,
+        sweeper=sweeper,
+    )
+
+
+def _names(surfaces: Mapping[str, Surface], models: Models) -> Reports:
+    async def nothing() -> Collection[Finding]:
+        return ()
+
+    return Reports(platforms=lambda: sorted(surfaces), models=lambda: models.names, examine=nothing)

@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 
 from prometheus_client import CollectorRegistry
@@ -14,21 +14,31 @@ from rich.console import Console
 from bot import exits
 from bot.adapters.console import ConsoleChat, ConsoleSurface, address_of
 from bot.adapters.console_input import LineTooLong, is_terminal, piped_lines, typed_lines
-from bot.app import Parley, running
+from bot.app import Parley, Reports, running
+from bot.app_doctor import examine_running
+from bot.chat.models import Models
 from bot.chat.policy import CONSOLE
 from bot.chat.protocol import Unreachable
 from bot.clock import SystemClock
 from bot.config import Settings, revealed
-from bot.llm.protocol import LLMClient
 from bot.web.server import WebError, WebSide
 
 PROMPT = "you> "
 
 
 async def chat(
-    settings: Settings, model: LLMClient, *, user: str, channel: str, new: bool, registry: CollectorRegistry | None = None
+    settings: Settings,
+    models: Models,
+    *,
+    user: str,
+    channel: str,
+    new: bool,
+    registry: CollectorRegistry | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
     """Talk at the terminal, or answer the lines of a pipe; return the exit code. With `registry`, the web side runs too.
+
+    `progress` as in `running`.
 
     Raises:
         StoreError: the store can't be opened, or failed before the first line.
@@ -38,7 +48,10 @@ async def chat(
     terminal = is_terminal()  # asked once: a pipe that has come to its end is closed
     async with AsyncExitStack() as stack:
         stack.callback(_end_line, surface)
-        parley = await stack.enter_async_context(running(settings, {CONSOLE: surface}, model, clock, rng))
+        reports = Reports(platforms=lambda: [CONSOLE], models=models.described, examine=lambda: examine_running(settings))
+        parley = await stack.enter_async_context(
+            running(settings, {CONSOLE: surface}, models, clock, rng, reports=reports, progress=progress)
+        )
         if registry is not None:
             await _open_web(settings, parley, registry, stack)
         talk = ConsoleChat(

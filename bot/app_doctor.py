@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from bot import __version__
+from bot.app_governing import prices_of
+from bot.chat.money import Prices
 from bot.clock import SystemClock
 from bot.config import Settings, revealed
 from bot.findings import Finding, Verdict
@@ -48,6 +50,17 @@ def examine_installation(settings: Settings, console: Console) -> bool:
         table.add_row(_MARKS[finding.verdict], finding.what, escape(finding.text))
     console.print(table)
     return all(finding.verdict is not Verdict.BAD for finding in findings)
+
+
+async def examine_running(settings: Settings) -> list[Finding]:
+    """Look at everything from within the running program, for an operator who asks it; the port is its own by then."""
+    quiet = Console(quiet=True)
+    findings = await asyncio.to_thread(lambda: [*_program(), *_store(settings, quiet), *_model(settings)])
+    if settings.discord_token is not None:
+        findings += await _examine_discord(settings)
+    if settings.slack_mode is not None:
+        findings += await _examine_slack(settings)
+    return findings
 
 
 def _program() -> Iterator[Finding]:
@@ -96,6 +109,15 @@ def _model(settings: Settings) -> Iterator[Finding]:
     else:
         where = settings.llm_base_url or "its own address"
         yield Finding(verdict=Verdict.GOOD, what="model", text=f"{settings.llm_model} by {provider} at {where}, not called")
+        yield from _prices(settings)
+
+
+def _prices(settings: Settings) -> Iterator[Finding]:
+    models = [name for name in (settings.llm_model, *settings.llm_fallbacks) if name]
+    unpriced = Prices(by_model=prices_of(settings)).missing(models)
+    if unpriced:
+        text = f"none of {', '.join(unpriced)}: limits in money count them as free; name them in LLM_PRICES"
+        yield Finding(verdict=Verdict.NOTE if settings.llm_prices else Verdict.GOOD, what="prices", text=text)
 
 
 def _examine_local(settings: Settings) -> str:
@@ -126,8 +148,14 @@ def _operating(settings: Settings) -> Iterator[Finding]:
     if settings.discord_token is None and settings.slack_mode is None:
         return
     if not settings.operators:
-        text = "OPERATORS is empty, so nobody may use /parley: name yourself there (README.md)"
-        yield Finding(verdict=Verdict.NOTE, what="operators", text=text)
+        who = (
+            ": who owns a server or workspace may use /parley there, and nobody where it concerns all of them"
+            if settings.owners_operate
+            else " and OWNERS_OPERATE is off, so nobody may use /parley but groups that operate already"
+        )
+        yield Finding(
+            verdict=Verdict.NOTE, what="operators", text=f"OPERATORS is empty{who}: name yourself there (README.md)"
+        )
     with socket.socket(socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,10 +1,11 @@
-"""Builds the model that the settings name: the list of clients behind the one retry loop."""
+"""Builds the models that the settings name: the list of clients behind the one retry loop, each of them first for once."""
 
 import random
 import sys
 
 from rich.console import Console
 
+from bot.chat.models import Models
 from bot.clock import Clock
 from bot.config import Settings, revealed
 from bot.llm.anthropic import AnthropicModel
@@ -39,9 +40,11 @@ def fetch_local_model(settings: Settings) -> ModelFile | None:
     return fetch_weights(progress=ProgressBar(Console(file=sys.stderr)))
 
 
-def build_model(settings: Settings, clock: Clock, rng: random.Random, local: ModelFile | None) -> LLMClient:
-    """Build the models in the order in which they are asked, as one."""
-    return ModelRouter(_clients(settings, clock, rng, local), clock, rng)
+def build_model(settings: Settings, clock: Clock, rng: random.Random, local: ModelFile | None) -> Models:
+    """Build the models: in the order in which they are asked, and by name with the one that is named asked first."""
+    router = ModelRouter(_clients(settings, clock, rng, local), clock, rng)
+    named = {name: router.beginning_with(name) for name in router.names}
+    return Models(router, named, described=router.describe)
 
 
 def _clients(settings: Settings, clock: Clock, rng: random.Random, local: ModelFile | None) -> list[LLMClient]:

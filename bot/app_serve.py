@@ -7,7 +7,7 @@ platforms' connections close, then the store.
 import asyncio
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -15,10 +15,11 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from bot.adapters.protocol import Adapter
-from bot.app import Parley, running
+from bot.app import Parley, Reports, running
+from bot.app_doctor import examine_running
+from bot.chat.models import Models
 from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings, revealed
-from bot.llm.protocol import LLMClient
 from bot.web.server import WebSide
 
 STOPPING = timedelta(seconds=5)
@@ -57,8 +58,13 @@ def build_adapters(settings: Settings, clock: Clock, rng: random.Random) -> list
     return adapters
 
 
-async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistry) -> None:
-    """Run until asked to stop.
+async def serve(
+    settings: Settings,
+    models: Models,
+    registry: CollectorRegistry,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Run until asked to stop; `progress` as in `running`.
 
     Raises:
         PlatformRefused: a platform does not want us as we are set up.
@@ -69,9 +75,14 @@ async def serve(settings: Settings, model: LLMClient, registry: CollectorRegistr
     clock, rng = SystemClock(), random.Random()
     adapters = build_adapters(settings, clock, rng)
     surfaces = {adapter.platform: adapter.surface for adapter in adapters}
+    reports = Reports(
+        platforms=lambda: [adapter.describe() for adapter in adapters],
+        models=models.described,
+        examine=lambda: examine_running(settings),
+    )
     async with AsyncExitStack() as stack:
         parley = await stack.enter_async_context(
-            running(settings, surfaces, model, clock, rng, platforms=lambda: [adapter.describe() for adapter in adapters])
+            running(settings, surfaces, models, clock, rng, reports=reports, progress=progress)
         )
         web = _web_side(settings, parley, adapters, registry)
         await web.start()

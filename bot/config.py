@@ -2,7 +2,7 @@
 
 `load_settings` reports every problem at once and never a value: `tests/test_config.py` rejects a secret in every place and
 looks for it in all that is raised. The forms of single settings stand in `config_forms.py`, what must agree between
-several of them in `config_checks.py`, the file itself in `config_file.py`.
+several of them in `config_checks.py`, what governs in `config_governing.py`, the file itself in `config_file.py`.
 """
 
 import os
@@ -18,15 +18,19 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import config_forms as forms
+from bot import config_governing as governing
 from bot.config_checks import Problem, check_together, infer_provider
 from bot.config_file import read_env_file
 from bot.config_forms import LogFormat, LogLevel, Operator, Provider
+from bot.config_governing import LimitSetting, ModelPrice
 from bot.durations import format_duration
 
 __all__ = [
     "DEFAULT_PERSONA",
+    "LimitSetting",
     "LogFormat",
     "LogLevel",
+    "ModelPrice",
     "Operator",
     "Problem",
     "Provider",
@@ -174,8 +178,37 @@ class Settings(BaseSettings):
         5 * _MINUTE, description="how often expired conversations are looked for"
     )
 
+    encryption_key: Annotated[SecretStr | None, BeforeValidator(governing.check_keys)] = Field(
+        None,
+        description="encrypts what people say in the store and its backups: 64 hexadecimal digits, from `openssl rand -hex "
+        "32`; to change it, put the new one before the old one with a comma between them. Without it nothing can be read",
+    )
+
     operators: Annotated[tuple[Operator, ...], BeforeValidator(forms.check_operators)] = Field(
         (), description="`discord:<user id>`, `slack:<team id>/<user id>`, with commas between them; empty: nobody"
+    )
+    owners_operate: Annotated[bool, BeforeValidator(forms.check_switch)] = Field(
+        True, description="`on`: who owns a Discord server or a Slack workspace may operate Parley there, and only there"
+    )
+    admit: Annotated[tuple[str, ...], BeforeValidator(governing.check_admitted)] = Field(
+        (),
+        description="who may speak beside members: `guests`, `external` (Slack Connect), with a comma between them; empty: "
+        "neither",
+    )
+    direct_messages: Annotated[bool, BeforeValidator(forms.check_switch)] = Field(
+        True, description="`off`: direct messages are not answered"
+    )
+    limits: Annotated[tuple[LimitSetting, ...], BeforeValidator(governing.check_limits)] = Field(
+        (),
+        description="limits where operators chose no others: `user-turns=10,user-tokens=50000,workspace-money=5.00`, with "
+        "turns a minute, tokens and money a day",
+    )
+    llm_prices: Annotated[tuple[ModelPrice, ...], BeforeValidator(governing.check_prices)] = Field(
+        (),
+        description="what models cost per million tokens, prompt and answer: `gpt-4o=2.50/10,gpt-4o-mini=0.15/0.60`",
+    )
+    audit_ttl: Annotated[timedelta, forms.duration(_DAY, _CENTURY)] = Field(
+        365 * _DAY, description="how long the audit log is kept"
     )
 
     http_host: Annotated[str, BeforeValidator(forms.check_host)] = Field(
@@ -238,6 +271,12 @@ class Settings(BaseSettings):
         return None if self.slack_signing_secret is None else "http"
 
     @property
+    def encryption_keys(self) -> tuple[str, ...]:
+        """The keys of `ENCRYPTION_KEY`, the newest first; none when texts are not encrypted."""
+        written = revealed(self.encryption_key)
+        return () if written is None else tuple(governing.keys_in(written))
+
+    @property
     def drain(self) -> timedelta:
         """`DRAIN_SECONDS` as a duration."""
         return timedelta(seconds=self.drain_seconds)
@@ -246,7 +285,8 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret value, for `configure_logging` to take out of the log."""
         held = [value for _, value in self if isinstance(value, SecretStr) and value is not self.database_url]
-        values = [value.get_secret_value() for value in held]
+        values = [value.get_secret_value() for value in held if value is not self.encryption_key]
+        values += [spelling for key in self.encryption_keys for spelling in governing.spellings_of(key)]
         return tuple(dict.fromkeys([*values, *_passwords_of(self.database_url.get_secret_value())]))
 
 
@@ -264,7 +304,7 @@ def load_settings(env: Mapping[str, str] | None = None, env_file: str | Path | N
         if name in names and value:
             written[name] = value
     settings, form_problems = _parse(written)
-    problems += form_problems + check_together(written, local_is_installed())
+    problems += form_problems + check_together(written, local_is_installed()) + governing.check_money(written)
     if settings is None or problems:
         order = {name.upper(): number for number, name in enumerate(Settings.model_fields)}
         raise SettingsError(tuple(sorted(problems, key=lambda problem: order.get(problem.setting, -1))))

@@ -29,11 +29,13 @@ DEEPEST = 4
 _DRIVING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DRIVING_BUT_NEWLINE = re.compile(_DRIVING.pattern.replace("\x00-\x1f", "\x00-\x09\x0b-\x1f"))
 
+_HEX = re.compile("[0-9a-fA-F]+", re.ASCII)
+
 Plain = str | int | float | bool | None | list["Plain"] | dict[str, "Plain"]
 
 
 class Cleaner:
-    """Cleans values of the given secrets; each is known as it is, URL-encoded, escaped and in base64."""
+    """Cleans values of the given secrets; each is known as it is, URL-encoded, escaped, in base64 and in hex."""
 
     def __init__(self, secrets: Collection[str]) -> None:
         spellings = sorted({spelling for secret in secrets for spelling in _spellings(secret)}, key=len, reverse=True)
@@ -106,6 +108,9 @@ def _spellings(secret: str) -> Iterator[str]:
         yield from (encoded, _small_hex(encoded))
     yield from (quote_plus(raw), _small_hex(quote_plus(raw)))
     yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1], repr(raw)[2:-1])
+    yield from (raw.hex(), raw.hex().upper())
+    if _HEX.fullmatch(secret):  # the letters of a number are small or capital, as whoever writes it likes
+        yield from (secret.lower(), secret.upper())
     if len(raw) >= SHORTEST_BASE64:
         yield from _in_base64(raw)
 

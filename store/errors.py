@@ -11,7 +11,8 @@ StoreError
     ├── StoreDenied           it may not be read or written
     ├── NotOurs               it is something else: another program's file, a text, an empty file
     ├── StoreDamaged          it was ours, and is broken
-    └── SchemaTooNew          it was written by a newer Parley
+    ├── SchemaTooNew          it was written by a newer Parley
+    └── KeyRefused            its texts are encrypted, and the key is missing or another one
 """
 
 
@@ -61,6 +62,10 @@ class StoreDamaged(StoreRefused):
 
 class SchemaTooNew(StoreRefused):
     """It was written by a newer Parley."""
+
+
+class KeyRefused(StoreRefused):
+    """Its texts are encrypted, and the key is missing or another one."""
 
 
 def refuse_unstorable(text: str) -> None:

@@ -1,6 +1,6 @@
 """Opens the store that a URL names; drivers are imported only when their engine is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,17 +8,31 @@ from store.errors import StoreDenied
 from store.protocol import Store
 
 
-async def open_store(url: str, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Store:
-    """Open `sqlite:///relative.db`, `sqlite:////absolute.db` or `sqlite:///:memory:`, made or migrated when needed.
+async def open_store(
+    url: str,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    keys: Sequence[bytes] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Store:
+    """Open `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite:///:memory:` or `postgresql://user:password@host/name`,
+    made or migrated when needed. Leases are measured by `clock` on SQLite, by the server's on PostgreSQL.
+
+    `keys` are of 32 bytes, the newest first (`store.sealing.key_of` reads them). With keys, texts of messages, names,
+    addresses and data of files, and personas are sealed with the first one; what is not, is sealed anew before this returns,
+    and `progress` is told how many values are done, and of how many. Then the other keys are needed no more. It may be ended
+    at any time; the next opening goes on.
 
     Raises:
+        KeyRefused: without one of the keys that the store may be sealed with; not one byte of it was changed.
         StoreRefused, StoreUnavailable: the message names the place and the remedy, never the URL (it may hold a password).
+        ValueError: a key has another length.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         from store.sqlite import SqliteStore
 
-        return await SqliteStore.open(sqlite_path(url), clock=clock)
+        return await SqliteStore.open(sqlite_path(url), clock=clock, keys=keys, progress=progress)
     if scheme in ("postgresql", "postgres"):
         raise StoreDenied("PostgreSQL is not built yet: set DATABASE_URL=sqlite:///parley.db")
     raise StoreDenied("DATABASE_URL is not a store's address: use sqlite:///parley.db")

@@ -1,18 +1,22 @@
 """The store's laws: what each call of a store does, promises and raises.
 
-Its words are in `store.values`, its failures in `store.errors`. Every implementation passes `tests/contracts/store_laws.py`;
-each law of a docstring has its test there.
+What operators decide and what is spent stands in `store.protocol_governing`; what is listed, handed out and forgotten in
+`store.protocol_keeping`. Its words are in `store.values`, `store.governing` and `store.keeping`, its failures in
+`store.errors`. Every implementation passes `tests/contracts/store_laws.py`; each law of a docstring has its test there.
 """
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from store.governing import Charge
+from store.keeping import Expired, Spot
+from store.protocol_governing import Governing
+from store.protocol_keeping import Keeping
 from store.values import (
     Absorbed,
     Accepted,
     Answer,
-    ChannelSetting,
     Claim,
     Conversation,
     ConversationKey,
@@ -35,7 +39,7 @@ from store.values import (
 )
 
 
-class Store(Protocol):
+class Store(Governing, Keeping, Protocol):
     """Keeps conversations in order. Every call does all or nothing, also when it is cancelled.
 
     What a call returned from is committed: it is there after a crash, and after `aclose` and opening again. Any valid
@@ -86,8 +90,12 @@ class Store(Protocol):
             UnstorableText: and nothing is stored.
         """
 
-    async def accept_and_claim(self, message: NewMessage, *, lease: timedelta, window: int) -> Accepted | None:
+    async def accept_and_claim(
+        self, message: NewMessage, *, lease: timedelta, window: int, per_workspace: int | None = None
+    ) -> Accepted | None:
         """Do as `accept`, and in the same transaction claim the turn, when no other of its conversation is open or held.
+
+        What `claim` obeys, this obeys too.
 
         It saves a commit for whoever has nothing better to do than this turn. Otherwise the turn is queued.
 
@@ -95,12 +103,21 @@ class Store(Protocol):
             UnstorableText: and nothing is stored.
         """
 
-    async def claim(self, *, lease: timedelta, window: int, platforms: Collection[str]) -> Claim | None:
+    async def claim(
+        self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
+    ) -> Claim | None:
         """Take the oldest open turn of `platforms` whose conversation nobody holds; None when there is none.
 
         No two holders share a conversation. A turn whose holder's lease ran out is claimed again, before the queued one of
         its conversation. A queued turn takes the waiting messages along, the first `TURN_MESSAGES` in order; if more wait,
         a further turn is queued for them. Counts an attempt; a turn that was revised while it ran begins to count anew.
+
+        Nothing is claimed where the setting `PAUSED` is `ON`, from the moment when it was kept. No turn is begun in a
+        workspace where as many as its setting `WORKSPACE_RUNNING` says, or `per_workspace` where there is none, are held
+        already; None is no limit. One that was begun before and is taken over is not kept waiting for that.
+
+        A turn of a conversation that is sealed and can't be opened any more is DELIVERING with the error `DAMAGED`, and an
+        empty window: nobody else has to wait behind it.
         """
 
     async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:
@@ -126,12 +143,15 @@ class Store(Protocol):
             LeaseLost.
         """
 
-    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "") -> bool:
+    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "", charge: Charge | None = None) -> bool:
         """Settle what the turn says, before it is shown in full: append `answer`, or note why there is none; DELIVERING.
 
         The answer stands directly behind the last message of the turn. A turn has one answer: finishing again replaces it.
         With an error in its stead, the answer of an earlier try stays. False when the turn was retracted meanwhile:
-        nothing is kept, and what is shown of it already is to be taken back.
+        nothing is kept but the charge, and what is shown of it already is to be taken back.
+
+        `charge` is what it cost in all since it was claimed: it goes on its payers' accounts, one turn each, and what was
+        reserved for it is let go of. Finishing again within one hold puts the new charge in place of the old.
 
         Raises:
             LeaseLost: and nothing is stored.
@@ -151,8 +171,10 @@ class Store(Protocol):
             ValueError: `state` is not final.
         """
 
-    async def release(self, hold: Hold) -> None:
+    async def release(self, hold: Hold, *, charge: Charge | None = None) -> None:
         """Hand the turn back for somebody else to carry out, with the attempt not counted: a planned stop is no crash.
+
+        `charge` as in `finish`, of a turn that did not come to its end.
 
         Raises:
             LeaseLost.
@@ -260,16 +282,6 @@ class Store(Protocol):
             ValueError: no part is given.
         """
 
-    async def settings(self, platform: str) -> tuple[ChannelSetting, ...]:
-        """Return what operators chose for channels of a platform."""
-
-    async def put_setting(self, setting: ChannelSetting, *, at: datetime) -> None:
-        """Keep a setting of a channel; an empty value removes it.
-
-        Raises:
-            UnstorableText: and nothing is stored.
-        """
-
     async def recall(self, name: str) -> str:
         """Return the note that was kept under `name`, "" when there is none: what an adapter must know after a restart."""
 
@@ -306,10 +318,10 @@ class Store(Protocol):
     async def purge_workspace(self, platform: str, workspace: str) -> int:
         """Erase all that belongs to a workspace and nothing else, for it is gone; return how many conversations went.
 
-        Conversations with all that is in them, settings, watermarks, installations, and notes whose names begin with
-        "<platform>/<workspace>/". Running turns lose their leases. The names of deliveries stay until they are forgotten, so
-        a redelivery brings nothing back. What is large goes in portions, between which others are served: if this is
-        cancelled or the process ends, some of it is left, and calling it again does the rest.
+        Conversations with all that is in them, settings, accounts, audit entries, watermarks, installations, and notes whose
+        names begin with "<platform>/<workspace>/". Running turns lose their leases. The names of deliveries stay until they
+        are forgotten, so a redelivery brings nothing back. What is large goes in portions, between which others are served:
+        if this is cancelled or the process ends, some of it is left, and calling it again does the rest.
 
         Raises:
             ValueError: no workspace is given, which would stand for everybody's direct messages.
@@ -328,13 +340,24 @@ class Store(Protocol):
     async def delete(self, conversation_id: int) -> int:
         """Erase a conversation with its messages, turns and parts, and nothing else; return how many messages went.
 
-        An id that is not there is no error: it is gone, as asked. A running turn loses its lease.
+        An id that is not there is no error: it is gone, as asked. A running turn loses its lease. It stays gone, as what
+        `forget_person` erases.
         """
 
-    async def expire(self, *, before: datetime, at: datetime, limit: int) -> int:
-        """End and mark for purging at most `limit` conversations last active before `before`, oldest first.
+    async def expire(
+        self,
+        *,
+        before: datetime,
+        at: datetime,
+        limit: int,
+        within: Spot | None = None,
+        but: Collection[Spot] = (),
+        since: str | None = None,
+    ) -> Expired:
+        """End and mark for purging conversations last active before `before`, looking at no more than `limit` of them.
 
-        Never one with an open turn. Returns how many; fewer than `limit` means that no more are due.
+        Never one with an open turn. `within`: only those of one spot; `but`: none of these spots. `since` is where the batch
+        before ended (`Expired.next`), None for the first: batches go on until there is no next one.
         """
 
     async def purge(self, *, before: datetime, limit: int) -> int:

@@ -28,6 +28,9 @@ conversation = sa.Table(
     sa.Column("last_position", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("lease_until", Instant, nullable=False, server_default="0"),
+    # What people chose for the model to be, "" for nothing; with the number of the key that it is sealed with, 0 for none.
+    sa.Column("persona", sa.Text, nullable=False, server_default=""),
+    sa.Column("sealed", sa.SmallInteger, nullable=False, server_default="0"),
     # Ids are never used again: nonces and fences are made of them.
     sqlite_autoincrement=True,
 )
@@ -54,6 +57,7 @@ sa.Index(
     sqlite_where=sa.text("expired_at IS NOT NULL"),
     postgresql_where=sa.text("expired_at IS NOT NULL"),
 )
+sa.Index("conversation_place", conversation.c.platform, conversation.c.workspace, conversation.c.channel)
 sa.Index(
     "conversation_of_user",
     conversation.c.user_id,
@@ -90,6 +94,8 @@ message = sa.Table(
     sa.Column("from_bot", sa.SmallInteger, nullable=False, server_default="0"),
     # How many attachments it has: most have none, and nobody looks for them.
     sa.Column("files", sa.SmallInteger, nullable=False, server_default="0"),
+    # The number of the key that its text is sealed with; 0: it is not.
+    sa.Column("sealed", sa.SmallInteger, nullable=False, server_default="0"),
 )
 sa.Index("message_order", message.c.conversation_id, message.c.position, message.c.role, unique=True)
 sa.Index(
@@ -117,6 +123,8 @@ attachment = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("data", sa.LargeBinary),
     sa.Column("problem", sa.Text, nullable=False),
+    # The number of the key that its name, address and data are sealed with; 0: they are not.
+    sa.Column("sealed", sa.SmallInteger, nullable=False, server_default="0"),
 )
 
 turn = sa.Table(
@@ -141,6 +149,11 @@ turn = sa.Table(
     sa.Column("completion_tokens", sa.Integer, nullable=False, server_default="0"),
     sa.Column("queued_at", Instant, nullable=False),
     sa.Column("settled_at", Instant),
+    # When it was first claimed, and when people first saw something of its reply.
+    sa.Column("started_at", Instant),
+    sa.Column("shown_at", Instant),
+    # What its calls of the model cost, in millionths of the currency of the prices.
+    sa.Column("money", sa.BigInteger, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 sa.Index("turn_of_conversation", turn.c.conversation_id, turn.c.id)
@@ -214,10 +227,90 @@ setting = sa.Table(
     sa.Column("platform", sa.Text, primary_key=True),
     sa.Column("workspace", sa.Text, primary_key=True),
     sa.Column("channel", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
     sa.Column("at", Instant, nullable=False),
     sqlite_with_rowid=False,
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", Id, primary_key=True, autoincrement=True),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("workspace", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("author_id", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("before", sa.Text, nullable=False),
+    sa.Column("after", sa.Text, nullable=False),
+    sa.Column("allowed", sa.SmallInteger, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    # An entry's number is its name for good.
+    sqlite_autoincrement=True,
+)
+sa.Index("audit_workspace", audit.c.platform, audit.c.workspace, audit.c.id)
+
+# What was spent, by whose account it is and by the period: "d20261121" is a day, "m29394720" a minute since 1970.
+account = sa.Table(
+    "account",
+    metadata,
+    sa.Column("period", sa.Text, primary_key=True),
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("workspace", sa.Text, primary_key=True),
+    sa.Column("payer", sa.Text, primary_key=True),
+    # A user's or a channel's id; "" for the workspace and for everybody.
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("turns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("money", sa.BigInteger, nullable=False, server_default="0"),
+    # What is set aside for turns under way.
+    sa.Column("reserved_turns", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reserved_tokens", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reserved_money", sa.BigInteger, nullable=False, server_default="0"),
+    # The limits of which somebody was warned or told in this period, by unit: "tokens/near tokens/told".
+    sa.Column("told", sa.Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+
+# What each turn under way has set aside. It outlives its turn: money that may have been spent is not given back.
+reservation = sa.Table(
+    "reservation",
+    metadata,
+    sa.Column("turn_id", Id, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("workspace", sa.Text, nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("minute", sa.Text, nullable=False),
+    sa.Column("day", sa.Text, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("money", sa.BigInteger, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+)
+sa.Index("reservation_at", reservation.c.at)
+
+# What was erased, so that an older copy of the store does not bring it back: no text, and no id in clear.
+forgotten = sa.Table(
+    "forgotten",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("until", Instant, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The keys that texts are sealed with, by number. `proof` is a text that only the key opens.
+seal = sa.Table(
+    "seal",
+    metadata,
+    sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("proof", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
 )
 
 note = sa.Table(

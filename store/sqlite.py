@@ -5,37 +5,47 @@ conversations share commits. A turn that goes well takes five: accept_and_claim,
 can't be fewer, since people, the model and the platform stand between them. One process holds the file, therefore every
 lease that is found at opening belongs to a process that is gone, and is void.
 
-Here a call's arguments are checked. What it does stands in `store.sqlite_conversations`, `store.sqlite_turns`,
-`store.sqlite_edits`, `store.sqlite_places`, `store.sqlite_people` and `store.sqlite_workspaces`, and the SQL of them all in
-`store.sqlite_sql`.
+Here a call's arguments are checked; those of `Governing` in `store.sqlite_governing`, those of `Keeping` in
+`store.sqlite_keeping`. What a call does stands in `store.sqlite_conversations`, `store.sqlite_turns`, `store.sqlite_edits`,
+`store.sqlite_places`, `store.sqlite_people` and `store.sqlite_workspaces`, and the SQL of them all in `store.sqlite_sql`.
+What is erased is written in `store.sqlite_ledger` first and overwritten in the files by `store.sqlite_scrubbing`.
 """
 
 import asyncio
-import contextlib
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from store import sqlite_conversations as conversations
 from store import sqlite_edits as edits
+from store import sqlite_expiry as expiry
+from store import sqlite_forgetting as forgetting
 from store import sqlite_people as people
 from store import sqlite_places as places
 from store import sqlite_turns as turns
 from store import sqlite_workspaces as workspaces
-from store.errors import StoreError, refuse_unstorable
+from store.errors import refuse_unstorable
+from store.governing import Charge
+from store.keeping import Expired, Spot
 from store.migrate import upgrade
-from store.sqlite_file import FileLock, look, prepare, uri_of
+from store.seals import prove
+from store.sqlite_calls import refuse_all
+from store.sqlite_file import FileLock, Found, has_journal, look, prepare, proofs_of, uri_of
+from store.sqlite_governing import SqliteGoverning
+from store.sqlite_keeping import SqliteKeeping
+from store.sqlite_ledger import Ledger, beside
+from store.sqlite_reseal import Progress, reseal
 from store.sqlite_rows import MICROSECOND, columns_of, columns_of_name, us_of
+from store.sqlite_scrubbing import Scrubber
 from store.sqlite_writer import SqliteWriter
 from store.values import (
     SUMMARIES,
     Absorbed,
     Accepted,
     Answer,
-    ChannelSetting,
     Claim,
     Conversation,
     ConversationKey,
@@ -57,32 +67,42 @@ from store.values import (
     Watermark,
 )
 
+if TYPE_CHECKING:
+    from store.sealing import Seal
+
 PURGE_ROWS = 1000
 """Rows of a purged workspace that are erased in one transaction."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-
-class SqliteStore:
+class SqliteStore(SqliteGoverning, SqliteKeeping):
     """The laws of `store.protocol.Store` on SQLite. Made by `open`."""
 
     def __init__(
         self, writer: SqliteWriter, lock: FileLock | None, path: Path | None, clock: Callable[[], datetime]
     ) -> None:
-        self._writer = writer
+        ledger = Ledger(None if path is None else beside(path))
+        super().__init__(writer, clock, ledger, Scrubber(writer, path))
         self._lock = lock
         self._path = path
-        self._clock = clock
 
     @classmethod
-    async def open(cls, path: Path | None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> "SqliteStore":
+    async def open(
+        cls,
+        path: Path | None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        keys: Sequence[bytes] = (),
+        progress: Progress = lambda done, total: None,
+    ) -> "SqliteStore":
         """Open the store at `path`, made or migrated when needed; None keeps it in memory until it is closed.
 
+        `keys` and `progress` as for `store.open.open_store`.
+
         Raises:
-            StoreRefused, StoreUnavailable: and nothing is written to what is not ours.
+            StoreRefused, StoreUnavailable: and nothing is written to what is not ours, or to what the keys do not open.
         """
-        lock = None
+        seals = _seals(keys) if keys else ()
+        lock, crashed = None, False
         if path is not None:
             path = await asyncio.to_thread(path.resolve)  # a link to it is the same store, with the same lock
             lock = await asyncio.to_thread(_lock, path)
@@ -93,7 +113,8 @@ class SqliteStore:
                 writer = await SqliteWriter.open(uri, place="the store in memory")
                 await asyncio.to_thread(upgrade, f"sqlite:///{uri}&uri=true")
             else:
-                await asyncio.to_thread(prepare, path)
+                await asyncio.to_thread(_prepare, path, seals)
+                crashed = await asyncio.to_thread(has_journal, path)
                 writer = await SqliteWriter.open(f"{uri_of(path)}?mode=rw", place=str(path))
         except BaseException:
             if lock is not None:
@@ -101,7 +122,14 @@ class SqliteStore:
             raise
         store = cls(writer, lock, path, clock)
         try:
+            if seals:
+                name, at = str(path or ":memory:"), us_of(clock())
+                await reseal(writer, seals, place=name, at=at, scrub=store.scrub, progress=progress)
             await writer.run(conversations.void_leases)
+            await store._forget_again()
+            if crashed:
+                store._scrubber.mark()  # it may have been about to
+                store._scrubber.wake()
         except BaseException:
             await store.aclose()
             raise
@@ -126,11 +154,13 @@ class SqliteStore:
         accepted = await self._accept(message, None)
         return None if accepted is None else accepted.conversation_id
 
-    async def accept_and_claim(self, message: NewMessage, *, lease: timedelta, window: int) -> Accepted | None:
-        return await self._accept(message, (lease // MICROSECOND, window))
+    async def accept_and_claim(
+        self, message: NewMessage, *, lease: timedelta, window: int, per_workspace: int | None = None
+    ) -> Accepted | None:
+        return await self._accept(message, turns.Begin(lease // MICROSECOND, window, per_workspace))
 
-    async def _accept(self, message: NewMessage, begin: tuple[int, int] | None) -> Accepted | None:
-        _refuse(
+    async def _accept(self, message: NewMessage, begin: turns.Begin | None) -> Accepted | None:
+        refuse_all(
             message.text,
             message.author_name,
             message.author_id,
@@ -139,14 +169,19 @@ class SqliteStore:
             message.event_id,
         )
         for file in message.attachments:
-            _refuse(file.name, file.media_type, file.url, file.problem)
+            refuse_all(file.name, file.media_type, file.url, file.problem)
+        if self._ledger.bars(message):
+            return None
         try:
             return await self._run_now(turns.accept, message, us_of(message.at), begin)
         except turns.SamePosition:
             return None
 
-    async def claim(self, *, lease: timedelta, window: int, platforms: Collection[str]) -> Claim | None:
-        return await self._run_now(turns.claim, lease // MICROSECOND, window, tuple(platforms))
+    async def claim(
+        self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
+    ) -> Claim | None:
+        begin = turns.Begin(lease // MICROSECOND, window, per_workspace)
+        return await self._run_now(turns.claim, begin, tuple(platforms))
 
     async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:
         return await self._run_now(turns.renew, hold, lease // MICROSECOND)
@@ -158,19 +193,32 @@ class SqliteStore:
         refuse_unstorable(platform_id)
         await self._run_now(turns.record_part, hold, number, platform_id)
 
-    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "") -> bool:
+    async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "", charge: Charge | None = None) -> bool:
         if (answer is None) == (not error):
             raise ValueError("a turn is finished with an answer or with an error, not both")
-        _refuse(*(error,) if answer is None else (answer.text, answer.model))
-        return await self._run_now(turns.finish, hold, answer, error)
+        refuse_all(*(error,) if answer is None else (answer.text, answer.model))
+        if charge is not None:
+            refuse_unstorable(charge.author_id)
+
+        def finish(db: sqlite3.Connection, now: int) -> bool:
+            if turns.is_answered(db, hold):
+                self._scrubber.mark()  # its answer is replaced
+            return turns.finish(db, now, hold, answer, error, charge)
+
+        try:
+            return await self._run_now(finish)
+        finally:
+            self._scrubber.wake()
 
     async def settle(self, hold: Hold, state: TurnState) -> None:
         if not state.final:
             raise ValueError(f"a turn can't be settled as {state.value}")
         await self._run_now(turns.settle, hold, state)
 
-    async def release(self, hold: Hold) -> None:
-        await self._run_now(turns.release, hold)
+    async def release(self, hold: Hold, *, charge: Charge | None = None) -> None:
+        if charge is not None:
+            refuse_unstorable(charge.author_id)
+        await self._run_now(turns.release, hold, charge)
 
     async def stop(self, conversation_id: int) -> Stopped:
         return await self._run_now(turns.stop, conversation_id)
@@ -197,12 +245,12 @@ class SqliteStore:
 
     async def revise(self, name: MessageName, text: str) -> Revised | None:
         refuse_unstorable(text)
-        return await self._run_now(edits.revise, columns_of_name(name), text)
+        return await self._erase(edits.revise, columns_of_name(name), text)
 
     async def retract(self, names: Collection[MessageName]) -> tuple[int, ...]:
-        gone = await self._run_now(edits.retract, [columns_of_name(name) for name in names])
+        gone = await self._erase(forgetting.retract, self._ledger, [columns_of_name(name) for name in names])
         if gone:
-            await self._empty_journal()
+            await self._scrubber.empty_journal()
         return gone
 
     async def close(
@@ -215,24 +263,17 @@ class SqliteStore:
 
     async def mark(self, platform: str, marks: Collection[Watermark], *, at: datetime) -> None:
         for mark in marks:
-            _refuse(platform, mark.workspace, mark.channel, mark.thread)
+            refuse_all(platform, mark.workspace, mark.channel, mark.thread)
         await self._run(places.mark, platform, tuple(marks), us_of(at))
 
     async def unmark(self, platform: str, workspace: str, channel: str = "", thread: str = "") -> None:
         await self._run(places.unmark, _place(platform, workspace, channel, thread))
 
-    async def settings(self, platform: str) -> tuple[ChannelSetting, ...]:
-        return await self._run(places.settings, platform)
-
-    async def put_setting(self, setting: ChannelSetting, *, at: datetime) -> None:
-        _refuse(setting.platform, setting.workspace, setting.channel, setting.name, setting.value)
-        await self._run(places.put_setting, setting, us_of(at))
-
     async def recall(self, name: str) -> str:
         return await self._run(places.recall, name)
 
     async def remember(self, name: str, note: str) -> None:
-        _refuse(name, note)
+        refuse_all(name, note)
         await self._run(places.remember, name, note)
 
     async def once(self, name: str, *, at: datetime) -> bool:
@@ -253,7 +294,7 @@ class SqliteStore:
         return await self._run(people.conversations_of, platform, workspace, author_id, limit)
 
     async def put_installation(self, installation: Installation) -> None:
-        _refuse(installation.platform, installation.workspace, installation.user)
+        refuse_all(installation.platform, installation.workspace, installation.user)
         if not installation.workspace:
             raise ValueError("an installation needs a workspace")
         await self._run(workspaces.put_installation, installation, us_of(installation.at))
@@ -262,8 +303,8 @@ class SqliteStore:
         return await self._run(workspaces.installations, platform, workspace)
 
     async def remove_installation(self, platform: str, workspace: str, user: str) -> bool:
-        gone = await self._run(workspaces.remove_installation, platform, workspace, user)
-        await self._empty_journal()
+        gone = await self._erase(workspaces.remove_installation, platform, workspace, user)
+        await self._scrubber.empty_journal()
         return gone
 
     async def purge_workspace(self, platform: str, workspace: str) -> int:
@@ -272,24 +313,33 @@ class SqliteStore:
         gone = 0
         for after in range(0, last, workspaces.CONVERSATIONS):
             gone += await self._run_now(workspaces.give_up, platform, workspace, after)
-        while await self._run_now(conversations.purge, workspaces.LONG_AGO + 1, PURGE_ROWS):
-            pass
-        await self._empty_journal()
+        await self._clear_accounts(platform, workspace)
+        await self._erase_given_up(PURGE_ROWS)
+        await self._scrub_at_once()
         return gone
 
     async def end(self, conversation_id: int, *, at: datetime) -> None:
         await self._run(conversations.end, conversation_id, us_of(at))
 
     async def delete(self, conversation_id: int) -> int:
-        gone = await self._run(conversations.delete, conversation_id)
-        await self._empty_journal()
+        gone = await self._erase(forgetting.delete, self._ledger, conversation_id)
+        await self._scrub_at_once()
         return gone
 
-    async def expire(self, *, before: datetime, at: datetime, limit: int) -> int:
-        return await self._run(conversations.expire, us_of(before), us_of(at), limit)
+    async def expire(
+        self,
+        *,
+        before: datetime,
+        at: datetime,
+        limit: int,
+        within: Spot | None = None,
+        but: Collection[Spot] = (),
+        since: str | None = None,
+    ) -> Expired:
+        return await self._run(expiry.expire, us_of(before), us_of(at), limit, within, tuple(but), since)
 
     async def purge(self, *, before: datetime, limit: int) -> int:
-        return await self._run_now(conversations.purge, us_of(before), limit)
+        return await self._erase(conversations.purge, us_of(before), limit)
 
     async def forget_events(self, *, before: datetime, limit: int) -> int:
         return await self._run(conversations.forget_events, us_of(before), limit)
@@ -302,7 +352,9 @@ class SqliteStore:
         await self._writer.run(lambda db: db.execute("UPDATE alembic_version SET version_num = version_num"))
 
     async def aclose(self) -> None:
-        await self._writer.aclose()
+        await self._scrubber.stop()
+        await self._writer.aclose(self._scrubber.last)
+        self._scrubber.release()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -312,31 +364,24 @@ class SqliteStore:
         """Commits so far, each one hop to the writer's thread: for the bench."""
         return self._writer.groups
 
-    def _run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
-        return self._writer.run(lambda db: work(db, *args, **kwargs))
-
-    def _run_now(
-        self, work: Callable[Concatenate[sqlite3.Connection, int, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> Awaitable[T]:
-        """Run what measures leases: the clock is read when its turn has come, not when it was asked for."""
-        return self._writer.run(lambda db: work(db, us_of(self._clock()), *args, **kwargs))
-
-    async def _empty_journal(self) -> None:
-        # What was erased still stands in the write-ahead log until that is emptied; at the latest when the store is closed.
-        with contextlib.suppress(StoreError):
-            await self._writer.alone(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
-
-
-def _refuse(*texts: str) -> None:
-    for text in texts:
-        refuse_unstorable(text)
-
 
 def _place(platform: str, workspace: str, channel: str, thread: str) -> places.Place:
     if not (workspace or channel or thread):
         raise ValueError("a place is a workspace, a channel or a thread: nothing at all would stand for everybody's")
-    _refuse(platform, workspace, channel, thread)
+    refuse_all(platform, workspace, channel, thread)
     return (platform, workspace, channel, thread)
+
+
+def _seals(keys: Sequence[bytes]) -> tuple["Seal", ...]:
+    from store.sealing import Seal
+
+    return tuple(Seal(key) for key in keys)
+
+
+def _prepare(path: Path, seals: Sequence["Seal"]) -> None:
+    if look(path) is Found.OURS:
+        prove(proofs_of(path), seals, place=str(path))
+    prepare(path)
 
 
 def _lock(path: Path) -> FileLock:

@@ -10,6 +10,7 @@ import store.sqlite_sql as sql
 from store.errors import ConversationNotFound
 from store.sqlite_places import unmark_purged
 from store.sqlite_rows import ROLES, conversation_of, read_window, time_of
+from store.sqlite_seals import close_text, number_of, what_text
 from store.sqlite_turns import LAST
 from store.values import Conversation, Ending, Message, Role, StoreStatus
 
@@ -20,21 +21,23 @@ Key = tuple[str, str, str, str, str]
 def get_or_create(db: sqlite3.Connection, key: Key, at: int) -> Conversation:
     """Return the current conversation of a key, made when there is none."""
     db.execute(sql.GET_OR_CREATE, (*key, at))
-    return conversation_of(db.execute(sql.CONVERSATION + sql.CURRENT, key).fetchone())
+    return conversation_of(db, db.execute(sql.CONVERSATION + sql.CURRENT, key).fetchone())
 
 
 def find(db: sqlite3.Connection, key: Key) -> Conversation | None:
     """Return the current conversation of a key."""
     row = db.execute(sql.CONVERSATION + sql.CURRENT, key).fetchone()
-    return conversation_of(row) if row else None
+    return conversation_of(db, row) if row else None
 
 
 def append(db: sqlite3.Connection, conversation_id: int, role: Role, text: str, at: int) -> Message:
     """Put a message that no turn is concerned with behind all others."""
     row = db.execute(sql.NEXT_POSITION, (conversation_id, at)).fetchone()
     if row is None:
-        raise _not_found(conversation_id)
-    values = (conversation_id, row[0], ROLES.index(role), 0, "", "", "", text, Ending.COMPLETE.value, at, 0, 0)
+        raise not_found(conversation_id)
+    said_by = ROLES.index(role)
+    kept = close_text(db, text, conversation_id, what_text(said_by))
+    values = (conversation_id, row[0], said_by, 0, "", "", "", kept, Ending.COMPLETE.value, at, 0, 0, number_of(db))
     db.execute(sql.ADD_MESSAGE, values)
     return read_window(db, conversation_id, LAST, 0, 1)[0]
 
@@ -58,11 +61,6 @@ def delete(db: sqlite3.Connection, conversation_id: int) -> int:
     gone = db.execute("DELETE FROM message WHERE conversation_id = ?", (conversation_id,)).rowcount
     db.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
     return gone
-
-
-def expire(db: sqlite3.Connection, before: int, at: int, limit: int) -> int:
-    """Mark idle conversations for purging."""
-    return db.execute(sql.EXPIRE, (at, before, limit)).rowcount
 
 
 def purge(db: sqlite3.Connection, now: int, before: int, limit: int) -> int:
@@ -104,8 +102,9 @@ def void_leases(db: sqlite3.Connection) -> None:
 
 def _must_exist(db: sqlite3.Connection, conversation_id: int) -> None:
     if not db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation_id,)).fetchone():
-        raise _not_found(conversation_id)
+        raise not_found(conversation_id)
 
 
-def _not_found(conversation_id: int) -> ConversationNotFound:
+def not_found(conversation_id: int) -> ConversationNotFound:
+    """Say that a conversation is not there."""
     return ConversationNotFound(f"there is no conversation {conversation_id}")

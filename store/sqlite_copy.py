@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from store import sqlite_ledger as ledgers
 from store.errors import StoreDamaged, StoreDenied, StoreUnavailable
 from store.migrate import needs_upgrade
 from store.sqlite_file import FileLock, Found, look, put_in_place, revision_of, uri_of
@@ -83,6 +84,8 @@ def examine(path: Path, *, live: bool = False) -> int:
 def restore(backup: Path, target: Path, *, at: datetime, progress: Progress) -> Path | None:
     """Make a copy of `backup` the store at `target`; return where the store that was there is now, if there was one.
 
+    What was erased from the store that was there stays gone: the ledger beside it stays, and is applied at the next opening.
+
     Raises:
         StoreBusy: a Parley has the store open.
         NotOurs, StoreDenied, SchemaTooNew, StoreDamaged: about the backup, or about what stands at `target`.
@@ -94,6 +97,8 @@ def restore(backup: Path, target: Path, *, at: datetime, progress: Progress) -> 
     draft = target.with_name(target.name + ".new")
     try:
         _copy(backup, draft, progress)
+        if there:
+            _carry_over(target)
         aside = _set_aside(target, at) if there else None
         put_in_place(draft, target)
     except OSError as exc:
@@ -104,6 +109,24 @@ def restore(backup: Path, target: Path, *, at: datetime, progress: Progress) -> 
         draft.unlink(missing_ok=True)
         lock.release()
     return aside
+
+
+def _carry_over(target: Path) -> None:
+    """Let the ledger beside a store that is to be replaced know all that was erased from that, if it can be read.
+
+    The ledger stays where it is: whatever is put beside it has that erased when it is opened.
+    """
+    # Without a journal beside it the file is read as it is; to open it in the ordinary way would lay one there.
+    journal = target.with_name(target.name + "-wal")
+    options = "mode=ro" if journal.exists() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{uri_of(target)}?{options}", uri=True)) as db:
+            entered = ledgers.entered(db)
+    except sqlite3.Error:
+        return  # it may be what is to be repaired by this, or older than tombstones; the ledger has them all
+    written, _ = ledgers.read(ledgers.beside(target))
+    if entered.beyond(written):
+        ledgers.replace(ledgers.beside(target), [*written, *entered])
 
 
 def look_for_store(target: Path) -> bool:

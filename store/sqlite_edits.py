@@ -1,21 +1,24 @@
 """Messages on the SQLite engine that a platform names later: found again, revised, retracted, their attachments read.
 
 Functions on the writing connection, each inside one transaction; `now` is in microseconds. The laws stand in
-`store.protocol`.
+`store.protocol`. What is taken out comes from `store.sqlite_forgetting`, which sees to it that it stays gone.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import store.sqlite_sql as sql
 from store.sqlite_people import feedback_of, leave
 from store.sqlite_rows import conversation_of
+from store.sqlite_seals import close_data, close_text, open_text, what_file, what_text
 from store.sqlite_turns import move_answer, must_hold, take_again
 from store.values import TURN_MESSAGES, Ending, Hold, Located, Redo, Revised, Role, TurnFacts, TurnState
 
 Name = tuple[str, str, str, str]
 """A `MessageName` by its columns."""
+Row = tuple[int, int, int | None]
+"""A user's message: its id, its conversation's, and the turn that answers it, None while it waits."""
 
 
 def keep_attachment(
@@ -23,7 +26,8 @@ def keep_attachment(
 ) -> None:
     """Keep what was read of an attachment; one whose message was erased meanwhile is not kept."""
     must_hold(db, now, hold)
-    db.execute(sql.KEEP_ATTACHMENT, (hold.conversation_id, message_id, number, data, problem))
+    kept = close_data(db, data, hold.conversation_id, what_file("data", message_id, number))
+    db.execute(sql.KEEP_ATTACHMENT, (hold.conversation_id, message_id, number, kept, problem))
 
 
 def locate(db: sqlite3.Connection, name: Name) -> Located | None:
@@ -36,7 +40,7 @@ def locate(db: sqlite3.Connection, name: Name) -> Located | None:
         if row is None:
             return None
         conversation_id, turn_id = row
-    conversation = conversation_of(db.execute(sql.CONVERSATION + sql.BY_ID, (conversation_id,)).fetchone())
+    conversation = conversation_of(db, db.execute(sql.CONVERSATION + sql.BY_ID, (conversation_id,)).fetchone())
     return Located(conversation=conversation, role=role, turn_id=turn_id)
 
 
@@ -47,7 +51,7 @@ def facts(db: sqlite3.Connection, turn_id: int) -> TurnFacts | None:
         return None
     conversation_id, state, latest, ending = row
     return TurnFacts(
-        conversation=conversation_of(db.execute(sql.CONVERSATION + sql.BY_ID, (conversation_id,)).fetchone()),
+        conversation=conversation_of(db, db.execute(sql.CONVERSATION + sql.BY_ID, (conversation_id,)).fetchone()),
         state=TurnState(state),
         authors=frozenset(author for (author,) in db.execute(sql.AUTHORS, (turn_id,))),
         latest=bool(latest),
@@ -62,9 +66,11 @@ def revise(db: sqlite3.Connection, now: int, name: Name, text: str) -> Revised |
     if said is None:
         return None
     message_id, conversation_id, turn_id, old = said
-    if text == old:
+    what = what_text(0)
+    if text == open_text(db, old, conversation_id, what):
         return Revised(conversation_id=conversation_id, redo=Redo.SAME)
-    db.execute("UPDATE message SET text = ? WHERE id = ?", (text, message_id))
+    kept = close_text(db, text, conversation_id, what)
+    db.execute("UPDATE message SET text = ? WHERE id = ?", (kept, message_id))
     asked = turn_id is None or _ask_again(db, now, turn_id)  # without a turn it waits for one, which will read it
     return Revised(conversation_id=conversation_id, redo=Redo.AGAIN if asked else Redo.KEPT)
 
@@ -84,32 +90,37 @@ def _ask_again(db: sqlite3.Connection, now: int, turn_id: int) -> bool:
     return True
 
 
-def retract(db: sqlite3.Connection, now: int, names: Sequence[Name]) -> tuple[int, ...]:
-    """Erase users' messages and the answers that came of them alone."""
-    conversations: set[int] = set()
+def find(db: sqlite3.Connection, name: Name) -> list[Row]:
+    """Find what users said under a name."""
+    return [(row[0], row[1], row[2]) for row in db.execute(sql.SAID, name).fetchall()]
+
+
+def take_out(db: sqlite3.Connection, now: int, rows: Iterable[Row]) -> int:
+    """Erase users' messages and the answers that came of them alone; return how many of both went."""
+    gone = 0
     speakers: set[tuple[int, str]] = set()
     lost: Counter[int] = Counter()
-    for name in names:
-        for message_id, conversation_id, turn_id, _ in db.execute(sql.SAID, name).fetchall():
-            (author,) = db.execute("DELETE FROM message WHERE id = ? RETURNING author_id", (message_id,)).fetchone()
-            speakers.add((conversation_id, author))
-            conversations.add(conversation_id)
-            # Without a turn of its own it was counted by the one that is queued.
-            lost[turn_id or db.execute(sql.QUEUED, (conversation_id,)).fetchone()[0]] += 1
+    for message_id, conversation_id, turn_id in rows:
+        (author,) = db.execute("DELETE FROM message WHERE id = ? RETURNING author_id", (message_id,)).fetchone()
+        gone += 1
+        speakers.add((conversation_id, author))
+        # Without a turn of its own it was counted by the one that is queued.
+        lost[turn_id or db.execute(sql.QUEUED, (conversation_id,)).fetchone()[0]] += 1
     for turn_id, messages in lost.items():
-        _lose(db, now, turn_id, messages)
+        gone += _lose(db, now, turn_id, messages)
     leave(db, speakers)
-    return tuple(sorted(conversations))
+    return gone
 
 
-def _lose(db: sqlite3.Connection, now: int, turn_id: int, lost: int) -> None:
+def _lose(db: sqlite3.Connection, now: int, turn_id: int, lost: int) -> int:
     conversation_id, state, left, answered = db.execute(sql.LOSE, (turn_id, lost)).fetchone()
     if left == 0:
-        db.execute(sql.ERASE_ANSWER, (turn_id,))
+        answers = db.execute(sql.ERASE_ANSWER, (turn_id,)).rowcount
         db.execute(sql.RETRACT_TURN, (turn_id, now))
-        return
+        return answers
     if state == TurnState.QUEUED and left + lost > TURN_MESSAGES:
         until = take_again(db, turn_id, conversation_id, TURN_MESSAGES)  # there may be room now for some that wait behind it
     else:
         (until,) = db.execute(sql.SHRINK, (turn_id,)).fetchone()
     move_answer(db, conversation_id, turn_id, answered, until)
+    return 0

@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import closing, suppress
 from enum import Enum
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
@@ -114,6 +115,12 @@ def prepare(path: Path) -> None:
             raise translated(exc, str(path)) from exc
 
 
+def has_journal(path: Path) -> bool:
+    """Tell whether a store was not closed: there is something in its write-ahead log."""
+    journal = path.with_name(path.name + "-wal")
+    return journal.exists() and journal.stat().st_size > 0
+
+
 def put_in_place(source: Path, target: Path) -> None:
     """Make `source`, a file beside it and whole, the store at `target`; what stood there is replaced at once."""
     with source.open("rb") as file:
@@ -152,6 +159,27 @@ def revision_of(path: Path, *, live: bool = False) -> str:
     Raises:
         StoreDamaged, StoreUnavailable.
     """
+    rows = _read(path, "SELECT version_num FROM alembic_version", live)
+    if rows is None:
+        raise StoreDamaged(f"{path} has no schema in it: restore it with `parley restore BACKUP`")
+    revision = str(rows[0][0]) if rows else ""
+    if len(revision) != len(HEAD) or not revision.isdecimal():
+        raise _damaged(path)
+    return revision
+
+
+def proofs_of(path: Path) -> dict[int, str]:
+    """Read by what the keys of the store at `path`, which is ours, are known, by their numbers; nothing is written.
+
+    Raises:
+        StoreDamaged, StoreUnavailable.
+    """
+    # A store from before revision 0004 has no such table, and no key.
+    return {int(number): str(proof) for number, proof in _read(path, "SELECT number, proof FROM seal", live=False) or ()}
+
+
+def _read(path: Path, query: str, live: bool) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a query, None when its table is not there."""
     # Without a journal beside it the file is read as it is; opening it in the ordinary way would lay one there before it is
     # known whether it may be written at all. With one, both are read and neither is changed.
     journal = path.with_name(path.name + "-wal")
@@ -159,17 +187,13 @@ def revision_of(path: Path, *, live: bool = False) -> str:
     try:
         with closing(sqlite3.connect(f"{uri_of(path)}?{options}", uri=True)) as db:
             db.text_factory = lambda raw: raw.decode(errors="replace")  # damage need not be valid UTF-8
-            row = db.execute("SELECT version_num FROM alembic_version").fetchone()
+            return db.execute(query).fetchall()
     except sqlite3.OperationalError as exc:
         if "no such table" in str(exc):
-            raise StoreDamaged(f"{path} has no schema in it: restore it with `parley restore BACKUP`") from exc
+            return None
         raise StoreUnavailable(f"{path} can't be read ({exc}): try again") from exc
     except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:  # the latter where a broken schema is quoted in the error
         raise _damaged(path) from exc
-    revision = str(row[0]) if row else ""
-    if len(revision) != len(HEAD) or not revision.isdecimal():
-        raise _damaged(path)
-    return revision
 
 
 def _damaged(path: Path) -> StoreDamaged:

@@ -6,6 +6,7 @@ Functions on the writing connection, each inside one transaction; times are in m
 
 import sqlite3
 from collections.abc import Collection
+from typing import Any
 
 import store.sqlite_sql as sql
 from store.sqlite_rows import conversation_of
@@ -28,12 +29,14 @@ def conversations_of(
 ) -> tuple[ConversationSummary, ...]:
     """List a person's conversations."""
     rows = db.execute(sql.CONVERSATION + sql.OF_PERSON, (platform, workspace, author_id, limit)).fetchall()
-    return tuple(
-        ConversationSummary(
-            conversation=conversation_of(row),
-            messages=db.execute(sql.COUNT_MESSAGES, (row[0], MESSAGES_COUNTED)).fetchone()[0],
-        )
-        for row in rows
+    return tuple(summary_of(db, row) for row in rows)
+
+
+def summary_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> ConversationSummary:
+    """Read a row of `sql.CONVERSATION` for a list."""
+    return ConversationSummary(
+        conversation=conversation_of(db, row),
+        messages=db.execute(sql.COUNT_MESSAGES, (row[0], MESSAGES_COUNTED)).fetchone()[0],
     )
 
 

@@ -1,4 +1,4 @@
-"""Places on the SQLite engine: how far they were read, what operators chose for them, and what happens when one is gone.
+"""Places on the SQLite engine: how far they were read, what is noted of them, and what happens when one is gone.
 
 Functions on the writing connection, each inside one transaction; times are in microseconds. The laws stand in
 `store.protocol`.
@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import store.sqlite_sql as sql
 from store.sqlite_turns import settle_queued
-from store.values import ChannelSetting, TurnState, Watermark
+from store.values import TurnState, Watermark
 
 Place = tuple[str, str, str, str]
 """Platform, workspace, channel and thread; an absent part of the last two stands for any."""
@@ -51,23 +51,6 @@ def unmark_purged(db: sqlite3.Connection, places: Collection[Place], before: int
         _, workspace, _, thread = place
         if thread or not workspace:
             db.execute(sql.UNMARK_PURGED, (*place, before))
-
-
-def settings(db: sqlite3.Connection, platform: str) -> tuple[ChannelSetting, ...]:
-    """Tell what operators chose."""
-    return tuple(
-        ChannelSetting(platform=platform, workspace=workspace, channel=channel, name=name, value=value)
-        for platform, workspace, channel, name, value in db.execute(sql.SETTINGS, (platform,))
-    )
-
-
-def put_setting(db: sqlite3.Connection, setting: ChannelSetting, at: int) -> None:
-    """Keep a setting, or remove it."""
-    name = (setting.platform, setting.workspace, setting.channel, setting.name)
-    if setting.value:
-        db.execute(sql.PUT_SETTING, (*name, setting.value, at))
-    else:
-        db.execute(sql.DROP_SETTING, name)
 
 
 def once(db: sqlite3.Connection, name: str, at: int) -> bool:

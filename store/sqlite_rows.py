@@ -2,10 +2,11 @@
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import store.sqlite_sql as sql
 from store.errors import refuse_unstorable
+from store.sqlite_seals import open_data, open_persona, open_text, opened_length, seal_of, what_file, what_text
 from store.values import (
     LARGE_FILES,
     SMALL_FILE,
@@ -20,6 +21,9 @@ from store.values import (
     MessageName,
     Role,
 )
+
+if TYPE_CHECKING:
+    from store.sealing import Seal
 
 ROLES = (Role.USER, Role.ASSISTANT)
 """Roles as they are numbered in the file: an answer stands behind the message whose position it shares."""
@@ -54,7 +58,7 @@ def time_of(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
-def conversation_of(row: tuple[Any, ...]) -> Conversation:
+def conversation_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Conversation:
     """Read a row of `sql.CONVERSATION`."""
     return Conversation(
         id=row[0],
@@ -63,24 +67,34 @@ def conversation_of(row: tuple[Any, ...]) -> Conversation:
         active_at=time_of(row[7]),
         ended_at=None if row[8] is None else time_of(row[8]),
         expired_at=None if row[9] is None else time_of(row[9]),
+        persona=open_persona(db, row[10], row[11], row[0]),
     )
 
 
 def read_window(db: sqlite3.Connection, conversation_id: int, until: int, role: int, n: int) -> tuple[Message, ...]:
     """Read the last `n` messages before (`until`, `role`), oldest first."""
-    files = _WindowFiles(db)
-    messages = [_message(row, files) for row in db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()]
+    files = _WindowFiles(db, conversation_id)
+    rows = db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()
+    seal = seal_of(db)
+    messages = [_message(row, files, seal) for row in rows]
     messages.reverse()
     return tuple(messages)
+
+
+def read_whole(db: sqlite3.Connection, conversation_id: int, position: int, role: int) -> Message:
+    """Read the message at one place of the order, with all its files."""
+    row = db.execute(sql.WINDOW, (conversation_id, position, role + 1, 1)).fetchone()
+    return _message(row, _AllFiles(db, conversation_id), seal_of(db))
 
 
 class _WindowFiles:
     """The files of one window, asked for from the newest message backwards: only the first ones are read."""
 
-    __slots__ = ("_db", "_large", "_small")
+    __slots__ = ("_conversation_id", "_db", "_large", "_small")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, conversation_id: int) -> None:
         self._db = db
+        self._conversation_id = conversation_id
         self._large, self._small = LARGE_FILES, SMALL_FILES
 
     def of(self, message_id: int) -> tuple[Attachment, ...]:
@@ -89,12 +103,19 @@ class _WindowFiles:
         rows = self._db.execute(sql.ATTACHMENTS, (message_id,)).fetchall()
         for number, name, media_type, size, url, problem, length in rows:
             data = None
-            if length is not None and self._has_room(length):
-                (data,) = self._db.execute(sql.FILE_DATA, (message_id, number)).fetchone()
+            if length is not None and self._has_room(opened_length(self._db, length)):
+                (kept,) = self._db.execute(sql.FILE_DATA, (message_id, number)).fetchone()
+                data = open_data(self._db, kept, self._conversation_id, what_file("data", message_id, number))
             elif length is not None:
                 problem = TOO_FAR_BACK
             file = Attachment(
-                number=number, name=name, media_type=media_type, size=size, url=url, data=data, problem=problem
+                number=number,
+                name=open_text(self._db, name, self._conversation_id, what_file("name", message_id, number)),
+                media_type=media_type,
+                size=size,
+                url=open_text(self._db, url, self._conversation_id, what_file("address", message_id, number)),
+                data=data,
+                problem=problem,
             )
             files.append(file)
         files.reverse()
@@ -108,6 +129,15 @@ class _WindowFiles:
         return self._small >= 0
 
 
+class _AllFiles(_WindowFiles):
+    """The files of one message."""
+
+    __slots__ = ()
+
+    def _has_room(self, length: int) -> bool:
+        return True
+
+
 def read_answer(db: sqlite3.Connection, conversation_id: int, until: int, turn: tuple[Any, ...]) -> Answer | None:
     """Read the answer of a turn that is being delivered; `turn` is its row of `sql.NEXT_TURN`."""
     row = db.execute(
@@ -115,7 +145,8 @@ def read_answer(db: sqlite3.Connection, conversation_id: int, until: int, turn: 
     ).fetchone()
     if row is None or turn[6]:
         return None  # with an error, what stands there is the answer of an earlier try
-    return Answer(text=row[0], ending=Ending(row[1]), model=turn[10], prompt_tokens=turn[11], completion_tokens=turn[12])
+    text = open_text(db, row[0], conversation_id, what_text(1))
+    return Answer(text=text, ending=Ending(row[1]), model=turn[10], prompt_tokens=turn[11], completion_tokens=turn[12])
 
 
 class _Draft:
@@ -158,8 +189,10 @@ class _Draft:
         self.attachments: tuple[Attachment, ...] = ()
 
 
-def _message(row: tuple[Any, ...], files: _WindowFiles) -> Message:
+def _message(row: tuple[Any, ...], files: _WindowFiles, seal: "Seal | None") -> Message:
     draft: Any = _Draft(*row)
+    if seal is not None:
+        draft.text = seal.open_text(draft.text, row[1], what_text(row[2]))
     if row[-1]:
         draft.attachments = files.of(row[0])
     draft.__class__ = Message

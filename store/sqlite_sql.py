@@ -5,6 +5,7 @@ Times are microseconds since 1970; a lease is free when `lease_until` is not in 
 
 # ruff: noqa: S608 - put together from numbers and words of our own; what comes from outside is bound
 
+from store.sqlite_sql_governing import full, paused
 from store.values import RETRACTED, TURN_MESSAGES
 
 # What the holder of a turn is asked, in `turn.stop`. A turn that was retracted ends only by a holder who was told so:
@@ -12,7 +13,8 @@ from store.values import RETRACTED, TURN_MESSAGES
 STOP, REDO, RETRACT, TOLD = 1, 2, 3, 4
 
 CONVERSATION = """
-SELECT id, platform, workspace, channel, thread, user_id, created_at, active_at, ended_at, expired_at FROM conversation """
+SELECT id, platform, workspace, channel, thread, user_id, created_at, active_at, ended_at, expired_at, persona, sealed
+FROM conversation """
 
 BY_ID = "WHERE id = ?"
 CURRENT = "WHERE platform = ? AND workspace = ? AND channel = ? AND thread = ? AND user_id = ? AND ended_at IS NULL"
@@ -22,7 +24,7 @@ INSERT INTO conversation (platform, workspace, channel, thread, user_id, created
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, coalesce(?7, 1))
 ON CONFLICT (platform, workspace, channel, thread, user_id) WHERE ended_at IS NULL DO UPDATE SET
   active_at = max(active_at, ?6), last_position = coalesce(max(last_position, ?7), last_position + 1)
-RETURNING id, last_position, epoch, lease_until"""
+RETURNING id, last_position, epoch, lease_until, persona, sealed"""
 
 GET_OR_CREATE = """
 INSERT INTO conversation (platform, workspace, channel, thread, user_id, created_at, active_at, last_position)
@@ -40,26 +42,30 @@ UNSEE = "DELETE FROM seen WHERE id = last_insert_rowid()"
 
 ADD_MESSAGE = """
 INSERT INTO message
-  (conversation_id, position, role, turn_id, platform_id, author_id, author_name, text, ending, at, from_bot, files)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conversation_id, position, role) DO NOTHING"""
+  (conversation_id, position, role, turn_id, platform_id, author_id, author_name, text, ending, at, from_bot, files, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (conversation_id, position, role) DO NOTHING"""
 
 ADD_ATTACHMENT = """
-INSERT INTO attachment (message_id, number, name, media_type, size, url, data, problem) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO attachment (message_id, number, name, media_type, size, url, data, problem, sealed)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 PUT_ANSWER = f"""
-INSERT INTO message (conversation_id, position, role, turn_id, platform_id, author_id, author_name, text, ending, at)
-SELECT c.id, t.until, 1, t.id, '', '', '', ?4, ?5, ?3 FROM turn t JOIN conversation c ON c.id = t.conversation_id
+INSERT INTO message (conversation_id, position, role, turn_id, platform_id, author_id, author_name, text, ending, at, sealed)
+SELECT c.id, t.until, 1, t.id, '', '', '', ?4, ?5, ?3, ?6 FROM turn t JOIN conversation c ON c.id = t.conversation_id
 WHERE t.id = ?1 AND c.epoch = ?2 AND c.lease_until > ?3 AND t.stop < {RETRACT}
 ON CONFLICT (conversation_id, position, role) DO UPDATE SET
-  turn_id = excluded.turn_id, text = excluded.text, ending = excluded.ending, at = excluded.at"""
+  turn_id = excluded.turn_id, text = excluded.text, ending = excluded.ending, at = excluded.at, sealed = excluded.sealed"""
 
-OPEN = """
+# Why the turn of a message may not begin at once: another one is open, its place is paused, or its workspace is full.
+MUST_WAIT = f"""
 SELECT 1 FROM turn WHERE conversation_id = ?1 AND state = 'queued' UNION ALL
 SELECT 1 FROM turn WHERE conversation_id = ?1 AND state IN ('running', 'delivering') UNION ALL
-SELECT 1 FROM turn WHERE conversation_id = ?1 AND state = 'cancelled' AND settled_at IS NULL"""
+SELECT 1 FROM turn WHERE conversation_id = ?1 AND state = 'cancelled' AND settled_at IS NULL UNION ALL
+{paused("?2 ?3 ?4")} UNION ALL
+SELECT 1 WHERE {full("?2 ?3", now="?5", per_workspace="?6")}"""
 BEGIN = """
-INSERT INTO turn (conversation_id, state, attempts, address, queued_at, since, until, messages)
-VALUES (?1, 'running', 1, ?2, ?3, ?4, ?4, 1) RETURNING id, messages"""
+INSERT INTO turn (conversation_id, state, attempts, address, queued_at, since, until, messages, started_at)
+VALUES (?1, 'running', 1, ?2, ?3, ?4, ?4, 1, ?5) RETURNING id, messages"""
 
 # A conversation has one queued turn, which takes in whatever comes until it is full; the rest waits without a turn.
 QUEUE = f"""
@@ -73,11 +79,14 @@ RETURNING id, messages"""
 # The join is the wrong way round for SQLite's planner on an empty store; CROSS JOIN keeps the few open turns outside. CASE
 # hides from it that two conditions concern the conversation alone: once a file has statistics, it would build a Bloom filter
 # of all conversations for every claim (10 ms at 100,000 of them).
-NEXT_TURN = """
+NEXT_TURN = f"""
 SELECT t.id, t.conversation_id, t.state, t.attempts, t.address, t.queued_at, t.error, t.until, t.messages, t.answered,
-  t.model, t.prompt_tokens, t.completion_tokens, c.epoch, c.platform, c.workspace, c.channel, c.thread, c.user_id, t.stop
+  t.model, t.prompt_tokens, t.completion_tokens, c.epoch, c.platform, c.workspace, c.channel, c.thread, c.user_id, t.stop,
+  c.persona, c.sealed
 FROM turn t CROSS JOIN conversation c ON c.id = t.conversation_id
-WHERE t.settled_at IS NULL AND CASE WHEN t.id THEN c.lease_until <= ? AND c.platform IN ({platforms}) END
+WHERE t.settled_at IS NULL AND CASE WHEN t.id THEN c.lease_until <= ?1 AND c.platform IN ({{platforms}})
+  AND NOT EXISTS ({paused("c.platform c.workspace c.channel")})
+  AND (t.state <> 'queued' OR NOT {full("c.platform c.workspace", now="?1", per_workspace="?2")}) END
 ORDER BY t.id LIMIT 1"""
 
 HOLD = "UPDATE conversation SET epoch = epoch + 1, lease_until = ?2 WHERE id = ?1"
@@ -87,7 +96,8 @@ HOLD = "UPDATE conversation SET epoch = epoch + 1, lease_until = ?2 WHERE id = ?
 RUN = f"""
 UPDATE turn SET state = ?2, messages = min(messages, ?3),
   attempts = CASE WHEN stop = {REDO} AND state = 'running' THEN 1 ELSE attempts + 1 END,
-  stop = CASE WHEN stop = {REDO} AND state = 'running' THEN 0 ELSE stop END WHERE id = ?1
+  stop = CASE WHEN stop = {REDO} AND state = 'running' THEN 0 ELSE stop END,
+  started_at = coalesce(started_at, ?4) WHERE id = ?1
 RETURNING attempts"""
 
 QUEUE_REST = """
@@ -127,14 +137,15 @@ PARTS = "SELECT number, platform_id FROM part WHERE turn_id = ? ORDER BY number"
 PUT_PART = """
 INSERT INTO part (turn_id, number, platform_id) VALUES (?, ?, ?)
 ON CONFLICT (turn_id, number) DO UPDATE SET platform_id = excluded.platform_id"""
+SHOWN = "UPDATE turn SET shown_at = ?2 WHERE id = ?1 AND shown_at IS NULL"
 
 HELD = "SELECT 1 FROM conversation WHERE id = ? AND epoch = ? AND lease_until > ?"
 RENEW = "UPDATE conversation SET lease_until = ?4 WHERE id = ?1 AND epoch = ?2 AND lease_until > ?3"
 LET_GO = "UPDATE conversation SET lease_until = 0 WHERE id = ? AND epoch = ? AND lease_until > ?"
 
 FINISH = """
-UPDATE turn SET state = 'delivering', error = '', answered = until, model = ?2, prompt_tokens = ?3, completion_tokens = ?4
-WHERE id = ?1"""
+UPDATE turn SET state = 'delivering', error = '', answered = until, model = ?2,
+  prompt_tokens = coalesce(?3, prompt_tokens), completion_tokens = coalesce(?4, completion_tokens) WHERE id = ?1"""
 FINISH_WITH_ERROR = f"UPDATE turn SET state = 'delivering', error = ?2 WHERE id = ?1 AND stop < {RETRACT}"
 TELL = f"UPDATE turn SET stop = {TOLD} WHERE id = ?"
 SETTLE = f"UPDATE turn SET state = ?2, settled_at = ?3 WHERE id = ?1 AND stop < {REDO}"
@@ -242,12 +253,6 @@ DELETE FROM watermark WHERE platform = ?1 AND workspace = ?2 AND channel = ?3 AN
 AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.platform = ?1 AND c.workspace = ?2 AND c.channel = ?3 AND c.thread = ?4
   AND c.ended_at IS NULL)"""
 
-SETTINGS = """
-SELECT platform, workspace, channel, name, value FROM setting WHERE platform = ? ORDER BY workspace, channel, name"""
-PUT_SETTING = """
-INSERT INTO setting (platform, workspace, channel, name, value, at) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (platform, workspace, channel, name) DO UPDATE SET value = excluded.value, at = excluded.at"""
-DROP_SETTING = "DELETE FROM setting WHERE platform = ? AND workspace = ? AND channel = ? AND name = ?"
 PUT_NOTE = "INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text"
 DROP_NOTE = "DELETE FROM note WHERE name = ?"
 
@@ -260,7 +265,6 @@ ORDER BY at DESC, workspace, user_id"""
 REMOVE_INSTALLATION = "DELETE FROM installation WHERE platform = ? AND workspace = ? AND user_id = ?"
 
 CLEAR_INSTALLATIONS = "DELETE FROM installation WHERE platform = ? AND workspace = ?"
-CLEAR_SETTINGS = "DELETE FROM setting WHERE platform = ? AND workspace = ?"
 CLEAR_WATERMARKS = "DELETE FROM watermark WHERE platform = ? AND workspace = ?"
 CLEAR_NOTES = "DELETE FROM note WHERE substr(name, 1, length(?1)) = ?1"
 _SPAN_OF_WORKSPACE = "platform = ?1 AND workspace = ?2 AND id > ?3 AND id <= ?4"
@@ -273,11 +277,6 @@ SELECT id, conversation_id FROM turn WHERE state = 'queued' AND messages > {TURN
 GIVE_UP_TURNS = f"""
 UPDATE turn SET state = 'cancelled', settled_at = ?5 WHERE settled_at IS NULL AND conversation_id IN
   (SELECT id FROM conversation WHERE {_SPAN_OF_WORKSPACE})"""
-
-EXPIRE = """
-UPDATE conversation SET expired_at = ?1, ended_at = coalesce(ended_at, ?1) WHERE id IN
-  (SELECT c.id FROM conversation c WHERE c.expired_at IS NULL AND c.active_at < ?2
-   AND NOT EXISTS (SELECT 1 FROM turn WHERE conversation_id = c.id AND settled_at IS NULL) ORDER BY c.active_at LIMIT ?3)"""
 
 # Held: a reply of it is being taken back at this moment. It goes with the next sweep.
 _PURGED = "expired_at < ?1 AND lease_until <= ?3"

@@ -5,27 +5,37 @@ Functions on the writing connection, each inside one transaction; `now` is in mi
 """
 
 import functools
+import logging
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import store.sqlite_sql as sql
-from store.errors import LeaseLost
+from store import sqlite_accounts as accounts
+from store.errors import LeaseLost, StoreDamaged
+from store.governing import Charge
 from store.sqlite_people import take_part
 from store.sqlite_rows import columns_of, read_answer, read_window, time_of
+from store.sqlite_seals import close_data, close_text, number_of, open_persona, what_file, what_text
 from store.values import (
+    DAMAGED,
     TURN_MESSAGES,
     Absorbed,
     Accepted,
     Answer,
+    Attachment,
     Claim,
     ConversationKey,
     Hold,
+    Message,
     NewMessage,
     Renewal,
     Stopped,
     Turn,
     TurnState,
 )
+
+log = logging.getLogger(__name__)
 
 LAST = (1 << 63) - 1
 """A position behind all others; as a limit, none."""
@@ -35,8 +45,16 @@ class SamePosition(Exception):
     """Two messages of one conversation at one place in its order: the second is the first again."""
 
 
-def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin: tuple[int, int] | None) -> Accepted | None:
-    """Take a message in; with `begin`, a lease and the length of a window, claim its turn if nothing else is open.
+class Begin(NamedTuple):
+    """How a turn is claimed: for how long, with how much of the history, and with how many others of its workspace."""
+
+    lease: int
+    window: int
+    per_workspace: int | None
+
+
+def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin: Begin | None) -> Accepted | None:
+    """Take a message in; with `begin`, claim its turn if nothing keeps it waiting.
 
     Raises:
         SamePosition: and nothing is to be kept.
@@ -54,31 +72,35 @@ def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin
     if seen:
         return None
     touched = db.execute(sql.TOUCH, (*columns_of(key), at, message.position)).fetchone()
-    conversation_id, last, epoch, lease_until = touched
+    conversation_id, last, epoch, lease_until, persona, sealed = touched
     position = last if message.position is None else message.position
-    begun = begin is not None and lease_until <= now and not _has_open_turn(db, conversation_id)
     values = (conversation_id, message.address, at, position)
-    turn_id, messages = db.execute(sql.BEGIN if begun else sql.QUEUE, values).fetchone()
+    begun = begin is not None and lease_until <= now and not _must_wait(db, now, conversation_id, key, begin.per_workspace)
+    if begun:
+        turn_id, messages = db.execute(sql.BEGIN, (*values, now)).fetchone()
+    else:
+        turn_id, messages = db.execute(sql.QUEUE, values).fetchone()
     _add_message(db, message, conversation_id, position, turn_id if messages <= TURN_MESSAGES else None, at)
     if begin is None or not begun:
         return Accepted(conversation_id=conversation_id, claim=None)
-    lease, window = begin
-    db.execute(sql.HOLD, (conversation_id, now + lease))
+    db.execute(sql.HOLD, (conversation_id, now + begin.lease))
+    window, chosen, error = _read(db, turn_id, conversation_id, position, begin.window, (persona, sealed))
     claim = Claim(
         hold=Hold(turn_id=turn_id, conversation_id=conversation_id, epoch=epoch + 1),
         turn=Turn(
             id=turn_id,
             conversation_id=conversation_id,
-            state=TurnState.RUNNING,
+            state=TurnState.DELIVERING if error else TurnState.RUNNING,
             attempts=1,
             address=message.address,
             queued_at=time_of(at),
-            error="",
+            error=error,
         ),
         key=key,
-        window=read_window(db, conversation_id, position, 1, window),
+        window=window,
         answer=None,
         recovered=False,
+        persona=chosen,
     )
     return Accepted(conversation_id=conversation_id, claim=claim)
 
@@ -94,34 +116,47 @@ def _add_message(
         message.message_id,
         message.author_id,
         message.author_name,
-        message.text,
+        close_text(db, message.text, conversation_id, what_text(0)),
         "complete",
         at,
         message.from_bot,
         len(message.attachments),
+        number_of(db),
     )
     added = db.execute(sql.ADD_MESSAGE, values)
     if added.rowcount == 0:
         raise SamePosition
     take_part(db, message.key, conversation_id, message.author_id)
     for file in message.attachments:
-        db.execute(
-            sql.ADD_ATTACHMENT,
-            (added.lastrowid, file.number, file.name, file.media_type, file.size, file.url, file.data, file.problem),
-        )
+        _add_attachment(db, conversation_id, added.lastrowid or 0, file)
 
 
-def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: Sequence[str]) -> Claim | None:
+def _add_attachment(db: sqlite3.Connection, conversation_id: int, message_id: int, file: Attachment) -> None:
+    values = (
+        message_id,
+        file.number,
+        close_text(db, file.name, conversation_id, what_file("name", message_id, file.number)),
+        file.media_type,
+        file.size,
+        close_text(db, file.url, conversation_id, what_file("address", message_id, file.number)),
+        close_data(db, file.data, conversation_id, what_file("data", message_id, file.number)),
+        file.problem,
+        number_of(db),
+    )
+    db.execute(sql.ADD_ATTACHMENT, values)
+
+
+def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[str]) -> Claim | None:
     """Take the oldest open turn that can be had."""
-    row = db.execute(_next_turn(len(platforms)), (now, *platforms)).fetchone()
+    row = db.execute(_next_turn(len(platforms)), (now, begin.per_workspace, *platforms)).fetchone()
     if row is None:
         return None
     turn_id, conversation_id, state, _, address, queued_at, error, until, messages, answered = row[:10]
-    db.execute(sql.HOLD, (conversation_id, now + lease))
+    db.execute(sql.HOLD, (conversation_id, now + begin.lease))
     recovered = state != TurnState.QUEUED
     if not recovered:
         state = TurnState.RUNNING.value
-    (attempts,) = db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES)).fetchone()
+    (attempts,) = db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES, now)).fetchone()
     if state == TurnState.CANCELLED:  # retracted: what is left of it is to be taken back, which is a delivery
         db.execute(sql.TELL, (turn_id,))
         state = TurnState.DELIVERING.value
@@ -130,6 +165,12 @@ def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: 
         rest = db.execute(sql.QUEUE_REST, (conversation_id, address, now, messages - TURN_MESSAGES)).fetchone()
         _take_waiting(db, rest[0], conversation_id, TURN_MESSAGES)
     move_answer(db, conversation_id, turn_id, answered, until)
+    read, persona, damage = _read(db, turn_id, conversation_id, until, begin.window, row[20:22])
+    answer = None
+    if damage:
+        state, error = TurnState.DELIVERING.value, error or damage
+    elif state == TurnState.DELIVERING:
+        answer = read_answer(db, conversation_id, until, row)
     return Claim(
         hold=Hold(turn_id=turn_id, conversation_id=conversation_id, epoch=row[13] + 1),
         turn=Turn(
@@ -142,12 +183,26 @@ def claim(db: sqlite3.Connection, now: int, lease: int, window: int, platforms: 
             error=error,
         ),
         key=ConversationKey(platform=row[14], workspace=row[15], channel=row[16], thread=row[17], user=row[18]),
-        window=read_window(db, conversation_id, until, 1, window),
-        answer=read_answer(db, conversation_id, until, row) if state == TurnState.DELIVERING else None,
+        window=read,
+        answer=answer,
         recovered=recovered,
         stop=row[19] == sql.STOP,
+        persona=persona,
         parts=dict(db.execute(sql.PARTS, (turn_id,)).fetchall()),
     )
+
+
+def _read(
+    db: sqlite3.Connection, turn_id: int, conversation_id: int, until: int, window: int, persona: tuple[str, int]
+) -> tuple[tuple[Message, ...], str, str]:
+    """Read a turn's window and persona; and the error that it ends with when they can't be read."""
+    try:
+        return read_window(db, conversation_id, until, 1, window), open_persona(db, *persona, conversation_id), ""
+    except StoreDamaged as exc:
+        # Left as it is, it would be claimed first for ever, and nobody else would be answered.
+        log.error("turn %d fails: %s", turn_id, exc)
+        db.execute(sql.FINISH_WITH_ERROR, (turn_id, DAMAGED))
+        return (), "", DAMAGED
 
 
 def renew(db: sqlite3.Connection, now: int, hold: Hold, lease: int) -> Renewal:
@@ -179,18 +234,26 @@ def record_part(db: sqlite3.Connection, now: int, hold: Hold, number: int, platf
     """Keep what the platform calls a part."""
     must_hold(db, now, hold)
     db.execute(sql.PUT_PART, (hold.turn_id, number, platform_id))
+    if number == 0:
+        db.execute(sql.SHOWN, (hold.turn_id, now))
 
 
-def finish(db: sqlite3.Connection, now: int, hold: Hold, answer: Answer | None, error: str) -> bool:
+def finish(db: sqlite3.Connection, now: int, hold: Hold, answer: Answer | None, error: str, charge: Charge | None) -> bool:
     """Store an outcome; False, and the holder is told by that, when the turn was retracted."""
+    if charge is not None:
+        accounts.charge(db, now, hold, charge, last=False)
     if answer is None:
         must_hold(db, now, hold)
         finished = db.execute(sql.FINISH_WITH_ERROR, (hold.turn_id, error)).rowcount == 1
     else:
-        values = (hold.turn_id, hold.epoch, now, answer.text, answer.ending.value)
+        text = close_text(db, answer.text, hold.conversation_id, what_text(1))
+        values = (hold.turn_id, hold.epoch, now, text, answer.ending.value, number_of(db))
         finished = db.execute(sql.PUT_ANSWER, values).rowcount == 1
         if finished:
-            db.execute(sql.FINISH, (hold.turn_id, answer.model, answer.prompt_tokens, answer.completion_tokens))
+            # What the turn was charged for stands there already, and says more than the answer alone.
+            charged = charge is not None or accounts.is_charged(db, hold)
+            tokens = (None, None) if charged else (answer.prompt_tokens, answer.completion_tokens)
+            db.execute(sql.FINISH, (hold.turn_id, answer.model, *tokens))
         else:
             must_hold(db, now, hold)
     if not finished:
@@ -198,9 +261,16 @@ def finish(db: sqlite3.Connection, now: int, hold: Hold, answer: Answer | None, 
     return finished
 
 
+def is_answered(db: sqlite3.Connection, hold: Hold) -> bool:
+    """Tell whether the turn has an answer."""
+    row = db.execute("SELECT answered FROM turn WHERE id = ?", (hold.turn_id,)).fetchone()
+    return row is not None and row[0] is not None
+
+
 def settle(db: sqlite3.Connection, now: int, hold: Hold, state: TurnState) -> None:
     """End a turn and let go of it, unless something was asked of it that is still to be done."""
     _let_go(db, now, hold)
+    accounts.close_bill(db, hold.turn_id)
     if db.execute(sql.SETTLE, (hold.turn_id, state.value, now)).rowcount == 1:
         return
     if db.execute(sql.REVISED_AGAIN, (hold.turn_id, now)).rowcount == 0:
@@ -208,8 +278,10 @@ def settle(db: sqlite3.Connection, now: int, hold: Hold, state: TurnState) -> No
     db.execute(sql.SETTLE_RETRACTED, (hold.turn_id, now))
 
 
-def release(db: sqlite3.Connection, now: int, hold: Hold) -> None:
+def release(db: sqlite3.Connection, now: int, hold: Hold, charge: Charge | None) -> None:
     """Hand a turn back."""
+    if charge is not None:
+        accounts.charge(db, now, hold, charge, last=True)
     _let_go(db, now, hold)
     db.execute(sql.RELEASE, (hold.turn_id,))
 
@@ -270,7 +342,7 @@ def move_answer(db: sqlite3.Connection, conversation_id: int, turn_id: int, answ
 
 @functools.cache
 def _next_turn(platforms: int) -> str:
-    return sql.NEXT_TURN.format(platforms=", ".join("?" * platforms))
+    return sql.NEXT_TURN.format(platforms=", ".join(f"?{n + 3}" for n in range(platforms)))
 
 
 def _take_waiting(db: sqlite3.Connection, turn_id: int, conversation_id: int, limit: int) -> int:
@@ -279,8 +351,11 @@ def _take_waiting(db: sqlite3.Connection, turn_id: int, conversation_id: int, li
     return int(max(positions))
 
 
-def _has_open_turn(db: sqlite3.Connection, conversation_id: int) -> bool:
-    return db.execute(sql.OPEN, (conversation_id,)).fetchone() is not None
+def _must_wait(
+    db: sqlite3.Connection, now: int, conversation_id: int, key: ConversationKey, per_workspace: int | None
+) -> bool:
+    place = (key.platform, key.workspace, key.channel)
+    return db.execute(sql.MUST_WAIT, (conversation_id, *place, now, per_workspace)).fetchone() is not None
 
 
 def _let_go(db: sqlite3.Connection, now: int, hold: Hold) -> None:

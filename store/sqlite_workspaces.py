@@ -7,6 +7,7 @@ Functions on the writing connection, each inside one transaction; times are in m
 import sqlite3
 
 import store.sqlite_sql as sql
+from store import sqlite_settings as settings
 from store.sqlite_rows import time_of
 from store.sqlite_turns import LAST, take_again
 from store.values import Installation
@@ -32,15 +33,16 @@ def installations(db: sqlite3.Connection, platform: str, workspace: str) -> tupl
     )
 
 
-def remove_installation(db: sqlite3.Connection, platform: str, workspace: str, user: str) -> bool:
+def remove_installation(db: sqlite3.Connection, now: int, platform: str, workspace: str, user: str) -> bool:
     """Erase an installation."""
     return db.execute(sql.REMOVE_INSTALLATION, (platform, workspace, user)).rowcount == 1
 
 
 def clear(db: sqlite3.Connection, platform: str, workspace: str) -> int:
     """Erase what there is of a workspace beside its conversations, and return the last conversation's number."""
-    for statement in (sql.CLEAR_INSTALLATIONS, sql.CLEAR_SETTINGS, sql.CLEAR_WATERMARKS):
+    for statement in (sql.CLEAR_INSTALLATIONS, sql.CLEAR_WATERMARKS):
         db.execute(statement, (platform, workspace))
+    settings.clear(db, platform, workspace)
     db.execute(sql.CLEAR_NOTES, (f"{platform}/{workspace}/",))
     return int(db.execute("SELECT coalesce(max(id), 0) FROM conversation").fetchone()[0])
 

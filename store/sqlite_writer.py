@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from store.errors import StoreClosed, StoreDamaged, StoreDenied, StoreError, StoreUnavailable
+from store.sqlite_seals import SealedConnection
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -43,8 +44,9 @@ class SqliteWriter:
     """The one connection that writes to one file. Made by `open`, ended by `aclose`."""
 
     def __init__(self, connection: aiosqlite.Connection, place: str) -> None:
+        self.place = place
+        """What errors call it."""
         self._connection = connection
-        self._place = place
         self._waiting: list[tuple[Work[Any], asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
         self._closing = False
@@ -61,7 +63,9 @@ class SqliteWriter:
             StoreError: as SQLite says, translated.
         """
         try:
-            connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=256)
+            connection = await aiosqlite.connect(
+                uri, uri=True, isolation_level=None, cached_statements=256, factory=SealedConnection
+            )
         except sqlite3.Error as exc:
             raise translated(exc, place) from exc
         try:
@@ -81,7 +85,7 @@ class SqliteWriter:
             StoreClosed, StoreUnavailable, StoreDamaged: and whatever `work` raises.
         """
         if self._closing:
-            raise StoreClosed(f"{self._place} is closed")
+            raise StoreClosed(f"{self.place} is closed")
         outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, outcome))
         self._wake.set()
@@ -94,24 +98,29 @@ class SqliteWriter:
             StoreClosed, StoreUnavailable, StoreDamaged: and whatever `work` raises.
         """
         if self._closing:
-            raise StoreClosed(f"{self._place} is closed")
+            raise StoreClosed(f"{self.place} is closed")
         try:
             return await self._hop(work)
         except sqlite3.Error as exc:
-            raise translated(exc, self._place) from exc
+            raise translated(exc, self.place) from exc
 
-    async def aclose(self) -> None:
-        """Commit what was handed in, then close. Every caller waits for that, and it happens whoever gives up."""
+    async def aclose(self, last: Work[None] | None = None) -> None:
+        """Commit what was handed in, then close. Every caller waits for that, and it happens whoever gives up.
+
+        `last` is run outside a transaction when everything else is done. The first caller's counts.
+        """
         self._closing = True
         self._wake.set()
         if self._closed is None:
-            self._closed = asyncio.create_task(self._close(), name=f"closing of {self._place}")
+            self._closed = asyncio.create_task(self._close(last), name=f"closing of {self.place}")
         await asyncio.shield(self._closed)
 
-    async def _close(self) -> None:
+    async def _close(self, last: Work[None] | None) -> None:
         await self._task
         try:
             await self._hop(lambda db: db.execute("PRAGMA optimize"))
+            if last is not None:
+                await self._hop(last)
         except sqlite3.Error:
             pass  # statistics only; a full disk must not keep the file from being closed
         finally:
@@ -125,7 +134,7 @@ class SqliteWriter:
                 taken, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
                 group = [(work, outcome) for work, outcome in taken if not outcome.cancelled()]
                 try:
-                    results = await self._hop(partial(commit_together, [work for work, _ in group], self._place))
+                    results = await self._hop(partial(commit_together, [work for work, _ in group], self.place))
                 except Exception as exc:  # noqa: BLE001 - an outermost loop: whatever it is, nobody may wait for ever
                     results = [exc] * len(group)
                 self.groups += 1
@@ -208,4 +217,6 @@ def translated(exc: sqlite3.Error, place: str) -> StoreError:
             return StoreDenied(f"{place} can't be opened: check that its directory exists and may be written")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreDamaged(f"{place} is damaged: keep it, and put a copy back with `parley restore BACKUP`")
+    if "Could not decode" in str(exc):  # the driver's own error, without a code; it quotes the text, so it is not quoted
+        return StoreDamaged(f"{place} is damaged: a text is no valid UTF-8; put a copy back with `parley restore BACKUP`")
     return StoreUnavailable(f"{place} failed ({exc}); nothing of this was kept")

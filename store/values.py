@@ -67,7 +67,8 @@ class TurnState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """A conversation as it stands. `ended_at`: its key has moved on. `expired_at`: it waits to be purged."""
+    """A conversation as it stands. `ended_at`: its key has moved on. `expired_at`: it waits to be purged. `persona` is what
+    people chose for it, "" when they chose none."""
 
     id: int
     key: ConversationKey
@@ -75,6 +76,7 @@ class Conversation:
     active_at: datetime
     ended_at: datetime | None
     expired_at: datetime | None
+    persona: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +190,7 @@ class Claim:
     `window` is what `recent` gives up to the last message that the turn answers. `answer` or `turn.error` is set when
     the turn was already DELIVERING: its outcome is known and only has to be shown. `parts` are the platform ids of what
     is posted already, by part number. `recovered`: somebody held the turn before and may have posted more than is recorded.
-    `stop`: it was told to stop and did not get to it.
+    `stop`: it was told to stop and did not get to it. `persona` is the conversation's.
     """
 
     hold: Hold
@@ -198,6 +200,7 @@ class Claim:
     answer: Answer | None
     recovered: bool
     stop: bool = False
+    persona: str = ""
     parts: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -303,17 +306,6 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelSetting:
-    """What operators chose for one channel, by name."""
-
-    platform: str
-    workspace: str
-    channel: str
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
     """The right to work in a workspace, as an adapter keeps it. `data` is opaque here; secrets in it are encrypted by then.
 
@@ -354,5 +346,7 @@ MESSAGES_COUNTED = 1000
 """Messages of a listed conversation that are counted: for people more is just many."""
 TOO_FAR_BACK = "it is too far back"
 """The problem of a file that is kept and left out of a window: behind the newest. It is not stored."""
+DAMAGED = "damaged"
+"""The error of a turn whose conversation can't be read."""
 RETRACTED = "retracted"
 """The error of a turn whose messages were all deleted: nothing is said, and what was said is taken back."""

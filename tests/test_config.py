@@ -1,5 +1,6 @@
 """Settings: the defaults of the documents, every bad input told at once, and no rejected value told at all."""
 
+import base64
 import traceback
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,11 +11,14 @@ from hypothesis import given
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
-from bot import config
+from bot import config, config_governing
+from bot.chat.limits import LIMIT_NAMES
 from bot.config import Operator, Settings, SettingsError, describe_settings, load_settings
+from store.sealing import key_of
 
 ENV_EXAMPLE = Path(__file__).parents[1] / ".env.example"
 SLACK = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_APP_TOKEN": "xapp-1"}
+KEY = "0123456789abcdef" * 4
 OPENAI = {"LLM_API_KEY": "key-1", "LLM_MODEL": "m"}
 
 
@@ -55,6 +59,9 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.log_level, settings.log_format) == ("INFO", None)
     assert (settings.drain, settings.max_concurrent_turns) == (timedelta(seconds=25), 32)
     assert (settings.discord_message_content, settings.llm_images, settings.sees_images) == (True, None, False)
+    assert (settings.owners_operate, settings.admit, settings.direct_messages) == (True, (), True)
+    assert (settings.limits, settings.llm_prices, settings.audit_ttl) == ((), (), timedelta(days=365))
+    assert (settings.encryption_key, settings.encryption_keys) == (None, ())
     assert (settings.operators, settings.llm_fallbacks, settings.secrets) == ((), (), ())
     assert settings.system_prompt == config.DEFAULT_PERSONA
     assert settings.slack_api_base_url == "https://slack.com/api/"
@@ -244,6 +251,17 @@ BAD = [
     ("SLACK_API_BASE_URL", ["https://slack.com", "http://slack.com/api/", "ftp://slack.com/api/"]),
     ("LLM_BASE_URL", ["localhost:11434", "http://api.example.com/v1", "http://1.2.3.4/v1"]),
     ("LLM_BASE_URL", ["https://u:hunter22@h/v1", "https://h/v1?key=abcdefgh"]),
+    ("OWNERS_OPERATE", ["maybe"]),
+    ("ADMIT", ["members", "guests,", "guests external", ","]),
+    ("DIRECT_MESSAGES", ["never"]),
+    ("LIMITS", ["user-turns", "user-turns=0", "user-turns=1.5", "user-turns=-1", "user-money=1,5", "user-money=0", "x=1"]),
+    ("LIMITS", ["user-turns=1,user-turns=2", "user-money=1.1234567", "user-money=1e3", "user-money=nan", "user-turns=٣"]),
+    (
+        "LLM_PRICES",
+        ["gpt-4o", "gpt-4o=1", "gpt-4o=1/", "=1/2", "gpt-4o=1/2,gpt-4o=1/2", "gpt-4o=-1/2", "a b=1/2", "m=1/inf"],
+    ),
+    ("ENCRYPTION_KEY", ["abcdefgh", "0" * 64, "ab" * 31, ",", f"{KEY},", ",".join([KEY] * 5), f"{KEY} {KEY}"]),
+    ("AUDIT_TTL", ["off", "1h", "12"]),
 ]
 
 
@@ -254,6 +272,7 @@ PART_OF_A_FORM = {
     "https://discord.com",
     "discord.com/api/v10",
     "https://slack.com",
+    "user-turns",
 }
 
 
@@ -399,3 +418,40 @@ def test_no_rejected_text_is_ever_repeated(name: str, text: str) -> None:
         said = str(exc) + repr(exc)
     assert text not in said
     assert text.strip() not in said
+
+
+def test_limits_and_prices_are_read_as_they_are_written() -> None:
+    settings = load(
+        **OPENAI | {"LLM_MODEL": "openai/gpt=4o"},
+        LIMITS="user-turns=10, workspace-money=5.00",
+        LLM_PRICES="openai/gpt=4o=2.50/10,gpt-4o-mini=0.15/0.60",
+    )
+    assert [str(limit) for limit in settings.limits] == ["user-turns=10", "workspace-money=5.00"]
+    assert [str(price) for price in settings.llm_prices] == ["openai/gpt=4o=2.50/10", "gpt-4o-mini=0.15/0.60"]
+
+
+def test_a_limit_in_money_needs_a_price_of_every_model() -> None:
+    money = OPENAI | {"LIMITS": "user-money=1", "LLM_FALLBACKS": "n"}
+    assert problems(**money, LLM_PRICES="m=1/2").keys() == {"LLM_PRICES"}
+    assert load(**money, LLM_PRICES="m=1/2,n=0/0").limits
+    assert load(**OPENAI | {"LIMITS": "user-tokens=1"}).llm_prices == ()
+
+
+def test_the_limits_of_the_settings_are_those_of_the_chat() -> None:
+    assert set(config_governing.COUNTED_LIMITS + config_governing.MONEY_LIMITS) == set(LIMIT_NAMES)
+
+
+@given(key=st.binary(min_size=32, max_size=32).filter(lambda key: len(set(key)) > 16))
+def test_whatever_form_of_a_key_is_taken_can_be_read(key: bytes) -> None:
+    padded = base64.b64encode(key).decode(), base64.urlsafe_b64encode(key).decode()
+    for written in (key.hex(), key.hex().upper(), *padded, *(form.rstrip("=") for form in padded)):
+        assert [key_of(each) for each in load(ENCRYPTION_KEY=written).encryption_keys] == [key]
+
+
+def test_every_key_of_the_encryption_is_a_secret_by_itself() -> None:
+    old = KEY[::-1]
+    settings = load(ENCRYPTION_KEY=f"{KEY}, {old}")
+    assert settings.encryption_keys == (KEY, old)
+    assert {KEY, old} <= set(settings.secrets)
+    assert all(base64.b64encode(bytes.fromhex(key)).decode().rstrip("=") in settings.secrets for key in (KEY, old))
+    assert KEY not in repr(settings) + settings.model_dump_json()

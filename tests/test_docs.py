@@ -1,4 +1,4 @@
-"""The documents say what the code says: settings, commands, limits, log events, metrics and the files that they name."""
+"""The documents say what the code says: settings, commands and rights, limits, what is stored, events, metrics, files."""
 
 import importlib
 import re
@@ -7,18 +7,46 @@ from pathlib import Path
 
 import pytest
 
-from bot import exits
+from bot import config_governing, exits
 from bot.adapters.discord import catch_up, client, connection, examination, inbox, permissions
 from bot.adapters.discord import surface as discord_surface
 from bot.adapters.slack import gaps, oauth, socket, streams
 from bot.adapters.slack import surface as slack_surface
-from bot.chat import attachments, commands, policy, prompt_files, reading, run, sweeper
-from bot.chat.rules import DEFAULT
+from bot.chat import (
+    attachments,
+    authority,
+    commands,
+    commands_conversations,
+    commands_operators,
+    commands_paging,
+    commands_privacy,
+    export,
+    intake,
+    limits,
+    personas,
+    policy,
+    prompt_files,
+    reading,
+    rules,
+    run,
+    settings_table,
+    spending,
+    sweeper,
+)
+from bot.chat.authority import Rank
+from bot.chat.command_table import TABLE
+from bot.chat.rules import DEFAULT, choices_of
 from bot.chat.rules import SETTINGS as CHANNEL_SETTINGS
+from bot.chat.settings_table import KINDS
 from bot.config import SettingDescription, describe_settings
-from bot.llm import breaker
+from bot.llm import anthropic, breaker, local
 from bot.telemetry_metrics import RULES
+from store import NEARLY, USAGE_DAYS, ConversationState
+from store.keeping import TURNS_SHOWN
 from store.migrate import HEAD
+from store.schema import metadata
+from store.sqlite_scrubbing import SCRUB_AFTER
+from store.tombstones import KEPT
 from store.values import TURN_MESSAGES
 from tests.e2e.bots import SHARE
 
@@ -28,6 +56,10 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OPERATING, README, RELIABILITY = "docs/operating.md", "README.md", "docs/reliability.md"
 
 
+LONGEST_ANSWER = (
+    f"(`LLM_MAX_TOKENS`, else {anthropic.DEFAULT_MAX_TOKENS:,} tokens with `anthropic`, "
+    f"{local.LOCAL_MAX_TOKENS} with `local` and {spending.ANSWER_TOKENS:,} with others)"
+)
 WORDS = {
     timedelta(seconds=1): "a second",
     timedelta(minutes=1): "a minute",
@@ -37,7 +69,7 @@ WORDS = {
     timedelta(hours=6): "six hours",
     timedelta(days=7): "a week",
 }
-NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 100: "a hundred"}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 10: "ten", 100: "a hundred"}
 
 
 def seconds(duration: timedelta) -> str:
@@ -95,6 +127,33 @@ LIMITS = [
     ("docs/scaling.md", f"an edit in {seconds(slack_surface.UPDATES)} and an append in {seconds(streams.APPENDS)}"),
     ("docs/scaling.md", f"at most {TURN_MESSAGES} messages each"),
     ("docs/scaling.md", f"one write in {seconds(discord_surface.LIMITS.pace)}"),
+    (OPERATING, f"shows what was said last, {commands.HISTORY_DEFAULT} messages or as many as you say"),
+    (OPERATING, f"what Parley is to be in this conversation, at most {personas.PERSONA_LENGTH:,} characters"),
+    (OPERATING, f"a text of at most {settings_table.PERSONA_LENGTH:,} characters"),
+    (OPERATING, f"lists conversations, {commands_paging.PAGE} a page"),
+    (OPERATING, f"what was refused, {commands_paging.PAGE} a page"),
+    (OPERATING, f"over {commands_operators.USAGE_DEFAULT} days or as many as you say, at most {USAGE_DAYS};"),
+    (OPERATING, f"one conversation and its last {TURNS_SHOWN} turns"),
+    (OPERATING, f"A workspace has at most {rules.MOST_CHOICES:,} choices"),
+    (OPERATING, f"a person's tries of one action at most once {WORDS[authority.NOTED_EVERY]}"),
+    (OPERATING, f"once in {WORDS[intake.NOTICES_EVERY]} in a channel"),
+    (OPERATING, f"the channel is told once in {WORDS[intake.NOTICES_EVERY]}"),
+    (OPERATING, f"joins what is said meanwhile, {TURN_MESSAGES} messages a turn"),
+    (OPERATING, LONGEST_ANSWER),
+    (RELIABILITY, LONGEST_ANSWER),
+    (OPERATING, f"| {NEARLY * 100:.0f} % are reached |"),
+    (OPERATING, f"by day and person, channel, workspace, and in all | {sweeper.USED_FOR.days} days;"),
+    (OPERATING, f"no text, no ids ([forgetting](#keeping-and-forgetting)) | {KEPT.days} days |"),
+    (OPERATING, f"| older than {KEPT.days} days |"),
+    (OPERATING, f"`ENCRYPTION_KEY=NEW,OLD` (at most {config_governing.KEYS})"),
+    (
+        OPERATING,
+        f"zip files of at most {export.ARCHIVE >> 20} MiB, {NUMBERS[commands_privacy.FILES]} a reply; when there is more, "
+        f"the reply says how to go on (`export {export.Cursor(conversation=12, message=345)}`)",
+    ),
+    (OPERATING, f"`{export.LISTED}` has each conversation"),
+    (OPERATING, f"the usage of {USAGE_DAYS} days"),
+    (RELIABILITY, f"scrubbing begins {seconds(SCRUB_AFTER)} after an erasure"),
     ("CHANGELOG.md", f"{attachments.TEXT_BYTES >> 10} KiB) and pictures ({attachments.PICTURE_BYTES >> 20} MiB)"),
     ("CHANGELOG.md", f"The store's schema is {HEAD}."),
 ]
@@ -140,6 +199,46 @@ def test_readme_lists_every_chat_command() -> None:
     assert [command for command in typed if not table_rows(readme, command)] == []
 
 
+def test_operating_lists_every_command_as_it_is_typed_and_no_other() -> None:
+    listed = [cell.strip() for cell in first_cells(OPERATING, "command")]
+    assert listed == [f"`{f'/{row.path} {row.usage}'.strip()}`" for row in TABLE.values()]
+
+
+def test_operating_says_of_every_command_who_may_run_it() -> None:
+    allowed = {}
+    for row in table_under(OPERATING, "what", "anyone", "persons", "operators", "hosts", "bots"):
+        for path in re.findall(r"`/([a-z ]+)`", row[0]):
+            assert path not in allowed
+            allowed[path] = [cell != "no" for cell in row[1:]]
+    assert allowed == {path: [*(rank >= row.needs for rank in Rank), False] for path, row in TABLE.items()}
+
+
+def test_operating_names_every_limit_with_its_period() -> None:
+    listed = {name: row[2] for row in table_under(OPERATING, "limit", "whose") for name in re.findall("`([a-z-]+)`", row[0])}
+    assert listed == {
+        name: f"a {limits.LIMITS[name][2].value}" if name in limits.LIMITS else "" for name in limits.LIMIT_NAMES
+    }
+
+
+def test_operating_names_every_subject_of_access_and_every_filter() -> None:
+    text = (ROOT / OPERATING).read_text()
+    who = text[text.index("## Who may speak") : text.index("## Settings of channels")]
+    assert [kind for kind in KINDS if f"/parley access {kind} " not in who and f"`{kind}" not in who] == []
+    (filters,) = (says for typed, says in table_under(OPERATING, "command") if "/parley conversations" in typed)
+    assert re.findall("`([a-z]+)`", filters) == [commands_conversations.ALL, *ConversationState]
+
+
+def test_operating_says_of_every_table_of_the_store_how_long_it_is_kept() -> None:
+    rows = table_under(OPERATING, "what", "how long", "tables")
+    assert all(kept for _, kept, _ in rows)
+    assert sorted(name for row in rows for name in re.findall("`([a-z]+)`", row[2])) == sorted(metadata.tables)
+
+
+def test_operating_lists_every_setting_of_a_place() -> None:
+    named = [name for row in table_under(OPERATING, "setting", "values") for name in re.findall("`([a-z]+)`", row[0])]
+    assert named == list(CHANNEL_SETTINGS)
+
+
 def test_readme_lists_every_shell_command() -> None:
     shell = importlib.import_module("bot.__main__")
     names = [command.name or command.callback.__name__.replace("_", "-") for command in shell.app.registered_commands]
@@ -162,6 +261,17 @@ def first_cells(document: str, header: str) -> list[str]:
         if inside:
             cells.append(line.split("|")[1])
     return cells[2:]
+
+
+def table_under(document: str, *header: str) -> list[list[str]]:
+    """Return the cells of the one table whose columns begin with these headers."""
+    rows: list[list[str]] = []
+    inside = False
+    for line in (ROOT / document).read_text().splitlines():
+        inside = line.startswith("|") and (inside or line.startswith("| " + " | ".join(header) + " |"))
+        if inside:
+            rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows[2:]
 
 
 def test_log_events_that_operators_look_for_exist() -> None:
@@ -201,7 +311,7 @@ def test_the_invite_link_asks_for_the_permissions_that_are_named_and_used() -> N
 @pytest.mark.parametrize("name", CHANNEL_SETTINGS)
 def test_readme_lists_every_channel_setting_with_its_choices(name: str) -> None:
     (cell,) = (cell for cell in first_cells(README, "`/parley channel ...`") if f"`{name} " in cell)
-    assert set(re.findall("[a-z]+", cell)) - {"or"} == {name, *CHANNEL_SETTINGS[name].choices}
+    assert set(re.findall(r"\b[a-z]+\b", cell)) - {"or"} == {name, *choices_of(name)} - {DEFAULT}
     assert f"`{DEFAULT}` in place of a value" in (ROOT / README).read_text()
 
 

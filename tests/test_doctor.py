@@ -28,6 +28,16 @@ def examined(tmp_path: Path, **env: str) -> tuple[bool, str]:
     return examine_installation(settings, Console(file=out, width=300)), out.getvalue()
 
 
+def test_models_without_a_price_are_named(tmp_path: Path) -> None:
+    env = {"LLM_PROVIDER": "openai", "LLM_API_KEY": "key-1", "LLM_MODEL": "large", "LLM_FALLBACKS": "small"}
+    _, text = examined(tmp_path, **env)
+    assert "none of large, small: limits in money count them as free; name them in LLM_PRICES" in text
+    fine, text = examined(tmp_path, **env, LLM_PRICES="large=1/2")
+    assert fine
+    assert "none of small: limits" in text
+    assert "LLM_PRICES" not in examined(tmp_path, **env, LLM_PRICES="large=1/2,small=1/2")[1]
+
+
 def test_slack_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
     fine, text = examined(tmp_path)
     assert fine
@@ -64,9 +74,12 @@ def test_what_a_platform_needs_besides_itself_is_looked_at(monkeypatch: pytest.M
         }
         out = io.StringIO()
         assert examine_installation(load_settings(env, None), Console(file=out, width=300))
-        assert "OPERATORS is empty" in out.getvalue()
+        assert "OPERATORS is empty: who owns a server or workspace may use /parley there" in out.getvalue()
         assert "set HTTP_PORT to a free port" in out.getvalue()
         assert "set HTTP_NAMES" in out.getvalue()
+    out = io.StringIO()
+    assert examine_installation(load_settings(env | {"OWNERS_OPERATE": "off"}, None), Console(file=out, width=300))
+    assert "OPERATORS is empty and OWNERS_OPERATE is off, so nobody may use /parley" in out.getvalue()
     out = io.StringIO()
     assert examine_installation(
         load_settings(env | {"OPERATORS": "slack:T1/U1", "HTTP_NAMES": "parley.example.com"}, None),

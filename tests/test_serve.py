@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from bot import app_serve
 from bot.adapters.protocol import Inside, Mount, PlatformRefused
+from bot.chat.callers import MEMBER
+from bot.chat.models import Models
 from bot.chat.protocol import Address, IncomingMessage, Place
 from bot.config import load_settings
 from bot.llm.scripted import ScriptedModel
@@ -77,6 +79,7 @@ class Platform:
                 author_name="Ada",
                 text=text,
                 sent_at=START,
+                standing=MEMBER,
                 addressed=True,
             )
         )
@@ -101,7 +104,7 @@ class Serving:
             },
             None,
         )
-        self.task = asyncio.create_task(app_serve.serve(settings, self.model, CollectorRegistry()))
+        self.task = asyncio.create_task(app_serve.serve(settings, Models(self.model), CollectorRegistry()))
 
     async def up(self) -> None:
         await until(lambda: self.other.inside is not None)

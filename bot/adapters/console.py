@@ -5,17 +5,23 @@ survive. What a model says is cleaned of control characters: it must not drive t
 """
 
 import asyncio
+import itertools
+import os
 import re
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path, PurePath
 from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
 
 from bot import exits
-from bot.chat.commands import Commands
+from bot.chat import words_commands
+from bot.chat.callers import MEMBER
+from bot.chat.commands import Commands, Group
 from bot.chat.intake import Intake
 from bot.chat.policy import CONSOLE
 from bot.chat.protocol import (
@@ -31,6 +37,7 @@ from bot.chat.protocol import (
     Measure,
     MessageGone,
     Place,
+    ReplyFile,
     Unreachable,
     Write,
 )
@@ -224,18 +231,25 @@ class ConsoleChat:
         self._surface.end_line()  # not when we are asked to stop: the answer may go on until we have
 
     async def _command(self, typed: str) -> str:
-        name, _, argument = typed.partition(" ")
+        name, argument = _first_word(typed)
+        if name in tuple(Group):  # both groups have some words, and there is one line to type them in
+            word, argument = _first_word(argument)
+            name = f"{name} {word}".strip()
         call = CommandCall(
-            name=name.strip(),
-            argument=argument.strip(),
+            name=name,
+            argument=argument,
             place=Place.DIRECT,
             key=self._key,
             address=self._address,
             author_id=self._user,
             author_name=self._user,
+            standing=MEMBER,
             at=self._clock.now(),
         )
-        return (await self._commands.handle(call)).text
+        reply = await self._commands.handle(call)
+        if not reply.files:
+            return reply.text
+        return f"{reply.text}\n{await asyncio.to_thread(_kept, reply.files)}"
 
     def _message(self, text: str) -> IncomingMessage:
         # A terminal has no ids of its own, and nothing is ever delivered twice by it.
@@ -249,6 +263,7 @@ class ConsoleChat:
             author_name=self._user,
             text=text,
             sent_at=self._clock.now(),
+            standing=MEMBER,
             addressed=True,
         )
 
@@ -256,6 +271,31 @@ class ConsoleChat:
 def address_of(*, user: str, channel: str) -> Address:
     """Name the place of a person at the terminal."""
     return Address(platform=CONSOLE, workspace="", channel=channel, reply_to=user)
+
+
+def _first_word(line: str) -> tuple[str, str]:
+    word, _, rest = line.strip().partition(" ")
+    return word, rest.strip()
+
+
+def _kept(files: Collection[ReplyFile]) -> str:
+    """Write files into the current directory and say under which names; never in place of what is there."""
+    try:
+        return f"Written here: {', '.join(str(_write(file)) for file in files)}"
+    except OSError as exc:
+        return words_commands.file_not_written(exc.strerror or type(exc).__name__)
+
+
+def _write(file: ReplyFile) -> Path:
+    name = PurePath(clean(PurePath(file.name).name) or "file")
+    for number in itertools.count():
+        path = Path(name if number == 0 else f"{name.stem}-{number}{name.suffix}")
+        with suppress(FileExistsError):
+            # What it holds was said in private.
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
+                written.write(file.data)
+            return path
+    raise AssertionError("numbers do not end")
 
 
 def clean(text: str) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from bot.chat.authority import Authority
 from bot.chat.commands import Commands
 from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
@@ -26,6 +27,7 @@ class Inside:
     commands: Commands
     presses: ControlPresses
     rules: RuleBook
+    authority: Authority
 
 
 class Adapter(Protocol):

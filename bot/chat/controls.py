@@ -4,12 +4,10 @@ A press is judged by what the store knows of the turn, so buttons work after a r
 twice does no harm.
 """
 
-from collections.abc import Collection
-
 import structlog
 
 from bot.chat import words
-from bot.chat.policy import is_operator
+from bot.chat.authority import Authority, Rank
 from bot.chat.protocol import Control, ControlCall
 from bot.chat.turns import Turns
 from store import Ending, NewMessage, Store, StoreError, TurnFacts
@@ -23,15 +21,16 @@ log = structlog.get_logger(__name__)
 class ControlPresses:
     """Carries out what people press."""
 
-    def __init__(self, store: Store, turns: Turns, *, operators: Collection[str]) -> None:
+    def __init__(self, store: Store, turns: Turns, authority: Authority) -> None:
         self._store = store
         self._turns = turns
-        self._operators = frozenset(operators)
+        self._authority = authority
 
     async def press(self, call: ControlCall) -> str:
         """Do what a button says, and return one sentence for who pressed it, "" when all is plain to see; never raises.
 
-        Only those may press whom the answer answers, and operators.
+        Only those may press whom the answer answers, as long as they may speak, and operators of the workspace. Whoever else
+        does is refused, which is written in the log of governing.
         """
         try:
             said = await self._press(call)
@@ -51,13 +50,16 @@ class ControlPresses:
         log.info("control.handled", control=Control.STOP.value, conversation=conversation_id, turn=stopped.running)
 
     async def _press(self, call: ControlCall) -> str:
+        caller, target = call.caller, f"turn {call.turn_id}"
+        if refusal := await self._authority.authorise(caller, call.control.value, Rank.PERSON, target=target):
+            return refusal
         facts = await self._store.facts(call.turn_id)
         if facts is None or not _pressed_where_it_stands(call, facts):
             return words.ANSWER_UNKNOWN
-        where = call.address
-        may_operate = is_operator(where.platform, where.workspace, call.author_id, self._operators)
-        if call.author_id not in facts.authors and not may_operate:
-            return words.NOT_YOURS
+        if call.author_id not in facts.authors:
+            if await self._authority.authorise(caller, call.control.value, Rank.OPERATOR, target=target):
+                return words.NOT_YOURS
+            await self._authority.note(caller, call.control.value, target=target, at=call.at)
         match call.control:
             case Control.STOP:
                 return await self._stop(facts)

@@ -10,8 +10,20 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.chat.spending import Spending
 from bot.chat.words import TurnError, error_of
-from bot.llm.protocol import Finish, FinishReason, LLMClient, LLMError, PromptMessage, PromptTooLong, Text, Usage
+from bot.llm.protocol import (
+    Alive,
+    Asked,
+    Failed,
+    Finish,
+    FinishReason,
+    LLMClient,
+    LLMError,
+    PromptMessage,
+    PromptTooLong,
+    Text,
+)
 from bot.llm.visible import without_surrogates
 from store import Absorbed, Answer, Ending, Message
 
@@ -50,17 +62,22 @@ class Generation:
         prepare: Callable[[tuple[Message, ...]], Awaitable[tuple[Message, ...]]],
         prompt: Callable[[Sequence[Message], int], list[PromptMessage]],
         tokens: int,
+        afford: Callable[[Sequence[PromptMessage], Sequence[Message]], Awaitable[str]],
+        spending: Spending,
         absorb: Callable[[], Awaitable[Absorbed | None]],
         readdress: Callable[[str], None],
         show: Callable[[str], None],
     ) -> None:
         """`prepare` fetches what a window only names, so far as it is needed; `prompt` builds what the model reads of it
-        within so many tokens; `absorb` takes in what waits; `readdress` moves the reply; `show` lets people see the text so
-        far."""
+        within so many tokens; `afford` sets aside what a call may cost, and returns the code of why it may not be made, or
+        ""; `spending` is told of every call; `absorb` takes in what waits; `readdress` moves the reply; `show` lets people
+        see the text so far."""
         self._model = model
         self._prepare = prepare
         self._prompt = prompt
         self._tokens = tokens
+        self._afford = afford
+        self._spending = spending
         self._absorb = absorb
         self._readdress = readdress
         self._show = show
@@ -86,7 +103,7 @@ class Generation:
         """Ask the model until there is an outcome.
 
         Raises:
-            LeaseLost, DeliveryError: from `prepare`, `absorb` and `show`; the turn is no longer ours, or nobody can see it.
+            LeaseLost, DeliveryError: from what was handed in; the turn is no longer ours, or nobody can see it.
         """
         tokens, self._window = self._tokens, window
         while True:
@@ -133,16 +150,39 @@ class Generation:
         if self._stopped:
             return self._stopped_outcome()
         self._window = await self._prepare(self._window)
-        async with self._model.stream(self._prompt(self._window, tokens)) as deltas:
+        prompt = self._prompt(self._window, tokens)
+        if error := await self._afford(prompt, self._window):
+            return Outcome(error=error)
+        self._spending.begins(prompt, self._model.name)
+        try:
+            return await self._read(prompt)
+        except LLMError as exc:
+            self._spending.failed(exc)
+            raise
+
+    async def _read(self, prompt: Sequence[PromptMessage]) -> Outcome:
+        async with self._model.stream(prompt) as deltas:
             async for delta in deltas:
                 match delta:
+                    case Asked(model=name) if self._spending.under_way:
+                        self._spending.asks(name)
+                    case Asked(model=name):
+                        if error := await self._afford(prompt, self._window):
+                            return Outcome(error=error)
+                        self._spending.begins(prompt, name)
+                    case Failed(error=failure):
+                        self._spending.failed(failure)
+                    case Alive():
+                        self._spending.heard()
                     case Text(text=text):
+                        self._spending.heard(text)
                         self._raw += text
                         if not self._visible:
                             await self._become_visible()
                         self._show(well_formed(self._raw))
                     case Finish(reason=reason, usage=usage, model=model):
-                        return self._finished(_ENDINGS[reason], usage=usage, model=model)
+                        self._spending.finished(usage)
+                        return self._finished(_ENDINGS[reason], model=model)
         return Outcome(error=TurnError.BROKEN)
 
     async def _become_visible(self) -> None:
@@ -152,15 +192,15 @@ class Generation:
                 raise _Restart(absorbed)
             self._visible = True
 
-    def _finished(self, ending: Ending, *, usage: Usage | None = None, model: str = "") -> Outcome:
-        usage = usage or Usage()
+    def _finished(self, ending: Ending, *, model: str = "") -> Outcome:
+        cost = self._spending.last_call
         return Outcome(
             answer=Answer(
                 text=well_formed(self._raw),
                 ending=ending,
-                model=model,
-                prompt_tokens=usage.prompt_tokens,
-                completion_tokens=usage.completion_tokens,
+                model=model or self._spending.model,
+                prompt_tokens=cost.prompt_tokens,
+                completion_tokens=cost.completion_tokens,
             )
         )
 

@@ -2,16 +2,24 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 import structlog
 
 from bot.chat import words
+from bot.chat.authority import Authority
 from bot.chat.composing import attachments_of, compose
 from bot.chat.policy import BOT_WINDOW, Rules, Trigger, address_of, bots_have_had_their_turns, concerns_us, key_of
 from bot.chat.protocol import IncomingMessage, Place
+from bot.chat.rules import RuleBook
+from bot.chat.seldom import Seldom
+from bot.chat.words_governing import PAUSED_NOTICE
+from bot.clock import Clock
 from store import Conversation, ConversationKey, MessageName, NewMessage, Redo, Store, UnstorableText
+
+NOTICES_EVERY = timedelta(minutes=10)
+"""A person is told once in this time that they may not speak in a channel, a channel that the bot is paused."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,20 +36,23 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The verdict on a message; `notice` is what its author is to be told, if anything."""
+    """The verdict on a message; `notice` is what its author is to be told, if anything: `aside`, where the platform can, if
+    it is nobody else's business."""
 
     verdict: Verdict
     conversation_id: int | None = None
     notice: str = ""
+    aside: bool = False
 
 
 IGNORED = Outcome(verdict=Verdict.IGNORED)
 
 
 class Intake:
-    """Judges messages and stores those that concern the bot.
+    """Judges messages and stores those that concern the bot, of people who may speak.
 
-    When one of its calls returns, all of it is stored for good or will never be; only then is it acknowledged.
+    While the bot is paused, messages are taken in all the same, and answered when it is resumed. When one of its calls
+    returns, all of it is stored for good or will never be; only then is it acknowledged.
 
     Raises (all methods):
         StoreUnavailable: nothing was taken. The platform must not be told that it was: it delivers again.
@@ -50,8 +61,10 @@ class Intake:
     def __init__(
         self,
         store: Store,
+        rules: RuleBook,
+        authority: Authority,
+        clock: Clock,
         *,
-        rules: Callable[[IncomingMessage], Rules],
         characters: int,
         accept: Callable[[NewMessage], Awaitable[int | None]],
         revised: Callable[[int], None],
@@ -62,14 +75,19 @@ class Intake:
         `revised` is told the conversation of an edit whose turn is carried out anew, `retracted` those of deleted messages.
         """
         self._store = store
-        self._rules = rules
+        self._book = rules
+        self._authority = authority
+        self._notices = Seldom(clock, NOTICES_EVERY)
         self._characters = characters
         self._accept = accept
         self._revised = revised
         self._retracted = retracted
 
     async def concerns_us(self, message: IncomingMessage) -> bool:
-        """Tell whether the bot answers a message where it was said; the store is asked in threads only."""
+        """Tell whether a message is for the bot where it was said; the store is asked in threads only.
+
+        Whether its author may speak is asked when it is taken: until then nobody need know more of them than their id.
+        """
         rules = self._rules(message)
         if concerns_us(message, rules, taking_part=False):
             return True
@@ -84,6 +102,8 @@ class Intake:
         # Most of what is said in a server is none of our business; that costs no round trip.
         if not concerns_us(message, rules, taking_part=True):
             return IGNORED
+        if refusal := self._authority.may_speak(message.caller):
+            return self._refused(message, refusal)
         answered = await self._answered(message)
         if answered is None:
             key = key_of(message.place, message.address, message.author_id, rules, message_id=message.message_id)
@@ -120,14 +140,17 @@ class Intake:
             log.info("intake.known", platform=key.platform)
             return Outcome(verdict=Verdict.KNOWN)
         log.info("intake.accepted", platform=key.platform, conversation=conversation_id, characters=len(text))
-        return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id)
+        return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id, notice=self._pause_notice(message))
 
     async def edited(self, message: IncomingMessage) -> Outcome:
         """Take in the new text of a message; one that was not taken before, and speaks to the bot now, is taken as new.
 
-        An edit to nothing, one where nothing is answered by now, and a bot's edit of a message that was taken, are ignored:
-        bots that write their answers bit by bit would make us begin ours again each time, and two of them would never end.
+        An edit to nothing, one where nothing is answered or its author may not speak by now, and a bot's edit of a message
+        that was taken, are ignored: bots that write their answers bit by bit would make us begin ours again each time, and
+        two of them would never end.
         """
+        if self._authority.may_speak(message.caller):
+            return IGNORED
         name = _name(message, message.message_id)
         own = await self._store.locate(name)
         if own is None:
@@ -170,6 +193,25 @@ class Intake:
         log.info(
             "intake.gone", platform=platform, workspace=workspace, channel=channel, thread=thread, conversations=len(closed)
         )
+
+    def _rules(self, message: IncomingMessage) -> Rules:
+        where = message.address
+        return self._book.of(where.platform, where.workspace, where.channel)
+
+    def _refused(self, message: IncomingMessage, why: str) -> Outcome:
+        """Refuse who may not speak. Who spoke to others, and bots, hear nothing of it; people hear it now and then."""
+        if message.from_bot or not (message.addressed or message.place is Place.DIRECT):
+            return IGNORED
+        where = message.address
+        due = self._notices.due((where.platform, where.workspace, where.channel, message.author_id))
+        log.info("intake.refused", platform=where.platform)
+        return Outcome(verdict=Verdict.REFUSED, notice=why if due else "", aside=True)
+
+    def _pause_notice(self, message: IncomingMessage) -> str:
+        where = message.address
+        channel = (where.platform, where.workspace, where.channel)
+        paused = not message.from_bot and self._book.paused(*channel)
+        return PAUSED_NOTICE if paused and self._notices.due(channel) else ""
 
     async def _answered(self, message: IncomingMessage) -> Conversation | None:
         """Return the conversation of the message that this one replies to, if people still talk in it."""

@@ -1,14 +1,17 @@
-"""What a command takes: its options, as a platform's form shows them, and the one line of text that they stand for. Pure.
+"""What a command takes: its options, as a platform's form shows them, and the one line of text that they stand for.
 
 The line has the options' values in their order, one word each; only the last may be more. So an option can be left out only
-together with all behind it.
+together with all behind it, unless it has a default, which then stands in its place.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from bot.chat import words
+from bot.chat import words, words_commands
+from bot.chat.commands_parts import Parts
+from bot.chat.protocol import CommandCall
 
 
 class OptionKind(StrEnum):
@@ -19,12 +22,23 @@ class OptionKind(StrEnum):
     CHOICE = "choice"
 
 
+class Suggests(Protocol):
+    """Proposes values of an option to somebody who may run the command, by the values of the other options.
+
+    Raises:
+        StoreUnavailable.
+    """
+
+    async def __call__(self, parts: Parts, call: CommandCall, given: Mapping[str, str]) -> Collection[str]:
+        """Return what could be meant, the likeliest first, of nothing but the caller's workspace."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One value that a command takes.
 
-    `choices` are all values of a CHOICE, `minimum` and `maximum` the bounds of an INTEGER. `suggests` proposes values of a
-    TEXT, by the values of the other options.
+    `choices` are all values of a CHOICE, `minimum` and `maximum` the bounds of an INTEGER, `longest` the characters of a
+    TEXT at most. `default` is what it is when it is left out. `words`: it may be several of them, if it is the last.
     """
 
     name: str
@@ -33,8 +47,11 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+    longest: int = 200
+    default: str = ""
+    words: bool = False
     required: bool = False
-    suggests: Callable[[Mapping[str, str]], Collection[str]] | None = None
+    suggests: Suggests | None = None
 
 
 class OptionRefused(ValueError):
@@ -50,17 +67,18 @@ def join_options(options: Sequence[Option], values: Mapping[str, str | int]) -> 
     """Write a form's values, by the options' names, as the line that `split_options` reads. An empty value is none.
 
     Raises:
-        OptionRefused: one is left out before another, or a value of several words stands before another.
+        OptionRefused: one without a default is left out before another, or a value of several words stands before another.
     """
     given = [str(values.get(option.name, "")).strip() for option in options]
     while given and not given[-1]:
         given.pop()
-    for option, value in zip(options, given[:-1], strict=False):
+    line = [value or option.default for option, value in zip(options, given, strict=False)]
+    for option, value in zip(options, line[:-1], strict=False):
         if not value:
             raise OptionRefused(words.option_missing(option.name))
         if len(value.split()) > 1:
             raise OptionRefused(words.option_of_one_word(option.name))
-    return " ".join(given)
+    return " ".join(line)
 
 
 def split_options(options: Sequence[Option], argument: str) -> dict[str, str]:
@@ -72,7 +90,9 @@ def split_options(options: Sequence[Option], argument: str) -> dict[str, str]:
 
 
 def read_options(options: Sequence[Option], argument: str) -> dict[str, str]:
-    """Tell the values of a line by the options' names. Choices are in the letters of the table, however they were typed.
+    """Tell the values of a line by the options' names, those with a default always.
+
+    Choices are in the letters of the table, however they were typed.
 
     Raises:
         OptionRefused: a value does not fit, or one that is needed is missing.
@@ -83,6 +103,8 @@ def read_options(options: Sequence[Option], argument: str) -> dict[str, str]:
             values[option.name] = _fitting(option, values[option.name])
         elif option.required:
             raise OptionRefused(words.option_missing(option.name))
+        elif option.default:
+            values[option.name] = option.default
     return values
 
 
@@ -95,6 +117,11 @@ def _fitting(option: Option, value: str) -> str:
             if value.lower() not in option.choices:
                 raise OptionRefused(words.not_a_choice(option.name, option.choices))
             return value.lower()
+        case OptionKind.TEXT:
+            if not option.words and len(value.split()) > 1:
+                raise OptionRefused(words.option_of_one_word(option.name))
+            if len(value) > option.longest:
+                raise OptionRefused(words_commands.option_too_long(option.name, len(value), option.longest))
     return value
 
 

@@ -1,7 +1,11 @@
-"""Who may speak and command, where, and which conversation it belongs to. Pure decisions over facts that are handed in."""
+"""What is answered where, and which conversation it belongs to. Pure decisions over facts that are handed in.
 
-from collections.abc import Collection, Sequence
+Who may speak stands in `bot.chat.access`, who may command in `bot.chat.authority`.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 from bot.chat.protocol import Address, IncomingMessage, Place
@@ -40,12 +44,19 @@ class Placement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What holds in one channel. `bots`: other bots are answered too, up to `BOT_TURNS` in a row."""
+    """What holds in one channel. `bots`: other bots are answered too, up to `BOT_TURNS` in a row.
+
+    `persona` is what the model is told of itself, `model` the one that is asked first, "" for the first there is; `ttl` is
+    how long a conversation is kept in which nothing is said, None for ever.
+    """
 
     trigger: Trigger = Trigger.MENTION
     scope: Scope = Scope.USER
     placement: Placement = Placement.INLINE
     bots: bool = False
+    persona: str = ""
+    model: str = ""
+    ttl: timedelta | None = None
 
 
 def key_of(place: Place, address: Address, author_id: str, rules: Rules, *, message_id: str = "") -> ConversationKey:
@@ -89,14 +100,3 @@ def bots_have_had_their_turns(recent: Sequence[Message]) -> bool:
     """Tell from the last `BOT_WINDOW` messages of a conversation whether bots are to wait until a human speaks."""
     heard = [message.from_bot for message in recent if message.role is Role.USER][-BOT_TURNS:]
     return len(heard) == BOT_TURNS and all(heard)
-
-
-def is_operator(platform: str, workspace: str, author_id: str, operators: Collection[str]) -> bool:
-    """Tell whether somebody may do what operators may. An empty list means nobody but who sits at the terminal.
-
-    `operators` are of the forms `discord:<user id>` and `slack:<team id>/<user id>`.
-    """
-    if platform == CONSOLE:
-        return True
-    name = author_id if platform == "discord" else f"{workspace}/{author_id}"
-    return f"{platform}:{name}" in operators

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Protocol
 
+from bot.chat.callers import Caller, Standing
 from store import ConversationKey
 
 
@@ -85,8 +86,11 @@ class IncomingMessage:
     author_name: str
     text: str
     sent_at: datetime
+    standing: Standing
     addressed: bool
     """The message speaks to the bot: a mention, a reply to it, a command."""
+    category: str = ""
+    """What the channel stands under, where a platform has such a thing."""
     from_bot: bool = False
     answers: str = ""
     """The message of ours that it replies to, by its platform id: the reply belongs to that message's conversation.
@@ -95,6 +99,23 @@ class IncomingMessage:
     """
     quotes: tuple[Quote, ...] = ()
     files: tuple[FileOffer, ...] = ()
+
+    @property
+    def caller(self) -> Caller:
+        """Who said it, and where."""
+        return _caller(self.place, self.address, self.author_id, self.standing, self.category)
+
+
+def _caller(place: Place, where: Address, author_id: str, standing: Standing, category: str) -> Caller:
+    return Caller(
+        platform=where.platform,
+        workspace=where.workspace,
+        channel=where.channel,
+        user_id=author_id,
+        standing=standing,
+        category=category,
+        direct=place is Place.DIRECT,
+    )
 
 
 class Control(StrEnum):
@@ -231,16 +252,36 @@ class CommandCall:
     address: Address
     author_id: str
     author_name: str
+    standing: Standing
     at: datetime
+    category: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Who typed it, and where."""
+        return _caller(self.place, self.address, self.author_id, self.standing, self.category)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyFile:
+    """A file that comes with a command's reply, for its caller alone."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandReply:
-    """What the caller is told; `private` replies are for the caller's eyes only, `columns` want letters of one width."""
+    """What the caller is told; `private` replies are for the caller's eyes only, `columns` want letters of one width.
+
+    `files` are only with private replies. A surface that can't show them where the command was typed sends them to the
+    caller directly, and says so.
+    """
 
     text: str
     private: bool = True
     columns: bool = False
+    files: tuple[ReplyFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,12 +290,20 @@ class ControlCall:
 
     control: Control
     turn_id: int
+    place: Place
     address: Address
     message_id: str
     position: int | None
     author_id: str
     author_name: str
+    standing: Standing
     at: datetime
+    category: str = ""
+
+    @property
+    def caller(self) -> Caller:
+        """Who pressed it, and where."""
+        return _caller(self.place, self.address, self.author_id, self.standing, self.category)
 
 
 class DeliveryError(Exception):

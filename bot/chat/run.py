@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import structlog
@@ -18,14 +18,20 @@ import structlog
 from bot.chat.delivery import Reply
 from bot.chat.generation import Generation, Outcome
 from bot.chat.history import build_prompt
+from bot.chat.limits import Refusal, name_of
+from bot.chat.money import Prices
 from bot.chat.pacing import Pacers
+from bot.chat.personas import system_prompt, tokens_of
 from bot.chat.prompt_files import remarks
 from bot.chat.protocol import Address, Control, Controls, DeliveryError, Surface
 from bot.chat.reading import Reading
+from bot.chat.spending import ANSWER_TOKENS, Spending
+from bot.chat.terms import Terms
 from bot.chat.words import TurnError, final_state, shown
+from bot.chat.words_limits import nearly
 from bot.clock import Clock, time_limit
-from bot.llm.protocol import LLMClient, PromptMessage
-from store import Absorbed, Claim, Ending, LeaseLost, Message, Store, StoreError, Turn, TurnState
+from bot.llm.protocol import PromptMessage
+from store import Absorbed, Claim, Ending, LeaseLost, Message, Payer, Role, Store, StoreError, Turn, TurnState
 
 LEASE = timedelta(seconds=30)
 RENEWAL = timedelta(seconds=10)
@@ -47,7 +53,9 @@ class TurnSettings:
     """What the operator chose: the persona, how much history a prompt holds, how many turns run at once.
 
     `steady_window`: prompts begin at the same message for several turns (`bot.chat.history`). `sees_images`: the model
-    can be shown pictures.
+    can be shown pictures. `answer_tokens` is the longest answer that budgets reckon with; `prices` are those of the models
+    that may be asked. `per_workspace`: turns of one workspace that run at once, on all replicas, where its operators chose
+    no number; None for no limit.
     """
 
     system_prompt: str
@@ -56,6 +64,13 @@ class TurnSettings:
     concurrent: int
     steady_window: bool = False
     sees_images: bool = False
+    per_workspace: int | None = None
+    answer_tokens: int = ANSWER_TOKENS
+    prices: Prices = field(default_factory=Prices)
+
+
+class _Paused(Exception):
+    """Operators paused the bot before anything was visible: the turn is let go of, and waits."""
 
 
 class _Revised(Exception):
@@ -69,7 +84,7 @@ class TurnRun:
         self,
         claim: Claim,
         store: Store,
-        model: LLMClient,
+        terms: Terms,
         surface: Surface,
         settings: TurnSettings,
         clock: Clock,
@@ -77,7 +92,10 @@ class TurnRun:
     ) -> None:
         """`since` is the time before the claim was asked for: the lease can't have begun earlier."""
         self.claim = claim
+        self.trouble: StoreError | None = None
+        """Why the turn could not be handed back."""
         self._store = store
+        self._terms = terms
         self._surface = surface
         self._settings = settings
         self._clock = clock
@@ -86,6 +104,7 @@ class TurnRun:
         self._reply: Reply | None = None
         self._address = Address.decode(claim.turn.address)
         self._revised = False
+        self._paused = self._stopped = False
         self._doubt = asyncio.Event()
         # What the model read last, for the remarks on files under its answer.
         self._read, self._tokens = claim.window, settings.history_tokens
@@ -98,11 +117,19 @@ class TurnRun:
                 claim.hold, message_id, number, data, problem=problem
             ),
         )
+        self._spending = Spending(
+            prices=settings.prices,
+            answer_tokens=settings.answer_tokens,
+            limits=terms.limits,
+            reserve=lambda order: store.reserve(claim.hold, order),
+        )
         self._generation = Generation(
-            model,
+            terms.model,
             prepare=self._prepare,
             prompt=self._prompt,
             tokens=settings.history_tokens,
+            afford=self._afford,
+            spending=self._spending,
             absorb=self._absorb,
             readdress=self._readdress,
             show=self._show,
@@ -114,6 +141,12 @@ class TurnRun:
         self._generation.news()
 
     def stop(self) -> None:
+        self._stopped = True
+        self._generation.stop()
+
+    def pause(self) -> None:
+        """End as by `stop` if something is visible, else let go of the turn: it is carried out when that is resumed."""
+        self._paused = True
         self._generation.stop()
 
     def doubt(self) -> None:
@@ -144,8 +177,8 @@ class TurnRun:
                 await self._failed(failure)
 
     async def _failed(self, failure: BaseException) -> None:
-        if isinstance(failure, _Revised):
-            log.info("turn.revised")
+        if isinstance(failure, _Revised | _Paused):
+            log.info("turn.revised" if isinstance(failure, _Revised) else "turn.paused")
             await self._hand_back()
         elif isinstance(failure, LeaseLost):
             log.warning("turn.lost", reason=str(failure))
@@ -159,9 +192,10 @@ class TurnRun:
 
     async def _hand_back(self) -> None:
         try:
-            await self._store.release(self.claim.hold)
+            await self._store.release(self.claim.hold, charge=self._spending.charge)
             log.info("turn.handed_back")
         except StoreError as exc:
+            self.trouble = exc
             log.warning("turn.not_handed_back", reason=str(exc))
 
     async def _keep_lease(self) -> None:
@@ -239,7 +273,9 @@ class TurnRun:
             outcome = await self._generation.run(claim.window)
             if self._revised:
                 raise _Revised
-        kept = await self._store.finish(claim.hold, outcome.answer, error=outcome.error)
+            if self._paused and not self._stopped and outcome.error == TurnError.STOPPED:
+                raise _Paused
+        kept = await self._store.finish(claim.hold, outcome.answer, error=outcome.error, charge=self._spending.charge)
         return outcome if kept else Outcome(error=TurnError.RETRACTED)
 
     async def _take_back(self, reply: Reply) -> TurnState:
@@ -256,15 +292,39 @@ class TurnRun:
         return Controls(turn_id=self.claim.turn.id, offered=(Control.RETRY, Control.CONTINUE) if cut else (Control.RETRY,))
 
     def _remarks(self) -> list[str]:
-        return remarks(self._read, turn_id=self.claim.turn.id, tokens=self._tokens, sees_images=self._settings.sees_images)
+        files = remarks(self._read, turn_id=self.claim.turn.id, tokens=self._tokens, sees_images=self._settings.sees_images)
+        return [*map(nearly, self._spending.near), *files]
 
     async def _prepare(self, window: tuple[Message, ...]) -> tuple[Message, ...]:
         return await self._reading.read(self._address, window)
 
+    async def _afford(self, prompt: Sequence[PromptMessage], window: Sequence[Message]) -> str:
+        payer = next((message.author_id for message in reversed(window) if message.role is Role.USER), "")
+        refusal = await self._spending.afford(prompt, payer)
+        if refusal is None:
+            return ""
+        log.info("turn.refused", limit=name_of(refusal.limit))
+        return replace(refusal, quiet=await self._is_known(refusal)).encode()
+
+    async def _is_known(self, refusal: Refusal) -> bool:
+        """Tell whether people were told of a refusal. What stands in place of an earlier reply is told again: it disturbs
+        nobody."""
+        if refusal.too_small or self.claim.parts:
+            return False
+        if refusal.limit.payer is Payer.USER:
+            return refusal.quiet
+        # Those who share an account do not read the same places, so it is said once in each.
+        key = self.claim.key
+        place = "/".join((key.platform, key.workspace, key.channel, key.thread))
+        name = f"refused {place} {replace(refusal, quiet=False).encode()}"
+        return not await self._store.once(name, at=self._clock.now())
+
     def _prompt(self, window: Sequence[Message], tokens: int) -> list[PromptMessage]:
+        chosen = self.claim.persona
+        tokens = max(0, tokens - tokens_of(chosen))
         self._read, self._tokens = tuple(window), tokens
         return build_prompt(
-            self._settings.system_prompt,
+            system_prompt(self._terms.persona, chosen),
             window,
             tokens=tokens,
             steady=self._settings.steady_window,

@@ -1,18 +1,19 @@
-"""The sweep: conversations whose time is up expire, expired ones are purged, and old ids of deliveries are dropped.
+"""The sweep: conversations whose time is up expire, expired ones are purged, and what is only kept for a while is dropped.
 
 Everything goes in bounded batches through the store's writer, so no turn waits long for it; the store never expires a
 conversation with an unfinished turn. Expiry can be undone until the purge.
 """
 
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
+from bot.chat.rules import RuleBook
 from bot.clock import Clock
-from store import Store, StoreError
+from store import USAGE_DAYS, Spot, Store, StoreError
 
 LARGEST_BATCH = 500
 """Rows of a batch at most: from 1,000 on turns were seen to wait for the batch itself (docs/performance.md)."""
@@ -23,6 +24,7 @@ PAUSE = timedelta(milliseconds=5)
 """What lies between two batches, so that turns get their share of the writer."""
 SEEN_FOR = timedelta(days=7)
 """How long ids of deliveries are kept: Slack retries for an hour, catch-up reads six; a week covers restored replays."""
+USED_FOR = timedelta(days=USAGE_DAYS)
 JUMP = timedelta(hours=1)
 """A wall clock that leaves the stopwatch by more than this was set; nothing is swept until it has been steady that long."""
 
@@ -31,11 +33,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep did: conversations expired, rows purged, ids dropped."""
+    """What a sweep did: conversations expired, rows purged; ids of deliveries, entries of the audit log and accounts of
+    usage dropped."""
 
     expired: int
     purged: int
     events: int
+    audit: int
+    usage: int
 
 
 class Sweeper:
@@ -46,18 +51,21 @@ class Sweeper:
         store: Store,
         clock: Clock,
         rng: random.Random,
+        rules: RuleBook,
         *,
-        ttl: timedelta | None,
         purge_after: timedelta,
         interval: timedelta,
+        audit_ttl: timedelta,
     ) -> None:
-        """`ttl` None keeps conversations for ever; `rng` spreads the sweeps of several replicas."""
+        """`rules` say how long conversations are kept: they must know every platform that is in the store, or its channels
+        are swept by the default. `rng` spreads the sweeps of several replicas."""
         self._store = store
         self._clock = clock
         self._rng = rng
-        self._ttl = ttl
+        self._rules = rules
         self._purge_after = purge_after
         self._interval = interval
+        self._audit_ttl = audit_ttl
         self._wall, self._stopwatch = clock.now(), clock.monotonic()
         self._steady_since = self._stopwatch - JUMP
 
@@ -83,15 +91,51 @@ class Sweeper:
         """
         began = self._clock.monotonic()
         now = self._clock.now()
-        expired = 0
-        if self._ttl is not None:
-            idle_since = now - self._ttl
-            expired = await self._repeat(lambda rows: self._store.expire(before=idle_since, at=now, limit=rows), progress)
-        purged = await self._repeat(lambda rows: self._store.purge(before=now - self._purge_after, limit=rows), progress)
-        events = await self._repeat(lambda rows: self._store.forget_events(before=now - SEEN_FOR, limit=rows), progress)
+        store = self._store
+        swept = Swept(
+            expired=await self._expire_all(now, progress),
+            purged=await self._repeat(lambda rows: store.purge(before=now - self._purge_after, limit=rows), progress),
+            events=await self._repeat(lambda rows: store.forget_events(before=now - SEEN_FOR, limit=rows), progress),
+            audit=await self._repeat(lambda rows: store.forget_audit(before=now - self._audit_ttl, limit=rows), progress),
+            usage=await self._repeat(lambda rows: store.forget_usage(before=now - USED_FOR, limit=rows), progress),
+        )
         seconds = round((self._clock.monotonic() - began).total_seconds(), 3)
-        log.info("sweep.finished", expired=expired, purged=purged, events=events, seconds=seconds)
-        return Swept(expired=expired, purged=purged, events=events)
+        log.info("sweep.finished", **asdict(swept), seconds=seconds)
+        return swept
+
+    async def _expire_all(self, now: datetime, progress: Callable[[int], None]) -> int:
+        """Expire each spot by its own time: a channel by its own choice, else by its workspace's, else by the default."""
+        chosen = self._rules.ttl_spots()
+        expired = 0
+        for spot, ttl in chosen:
+            if ttl is not None:
+                within = [other for other, _ in chosen if other != spot and _is_within(other, spot)]
+                expired += await self._expire(now, ttl, progress, within=spot, but=within)
+        if (default := self._rules.defaults.rules.ttl) is not None:
+            expired += await self._expire(now, default, progress, within=None, but=[spot for spot, _ in chosen])
+        return expired
+
+    async def _expire(
+        self,
+        now: datetime,
+        ttl: timedelta,
+        progress: Callable[[int], None],
+        *,
+        within: Spot | None,
+        but: Collection[Spot],
+    ) -> int:
+        expired, since = 0, None
+
+        async def batch(rows: int) -> int:
+            nonlocal expired, since
+            done = await self._store.expire(before=now - ttl, at=now, limit=rows, within=within, but=but, since=since)
+            expired, since = expired + done.expired, done.next
+            if done.expired:
+                progress(done.expired)
+            return 0 if since is None else max(done.looked_at, 1)
+
+        await self._repeat(batch, lambda looked_at: None)
+        return expired
 
     async def _repeat(self, batch: Callable[[int], Awaitable[int]], progress: Callable[[int], None]) -> int:
         """Run batches, as large as their time allows, until one finds nothing to do."""
@@ -113,3 +157,7 @@ class Sweeper:
             self._steady_since = stopwatch
         self._wall, self._stopwatch = wall, stopwatch
         return stopwatch - self._steady_since >= JUMP
+
+
+def _is_within(spot: Spot, other: Spot) -> bool:
+    return (spot.platform, spot.workspace) == (other.platform, other.workspace) and other.channel in ("", spot.channel)

@@ -1,5 +1,7 @@
 """What a prompt costs in tokens, estimated, rather too much than too little: no tokenizer fits every model. Pure."""
 
+from collections.abc import Sequence
+
 from bot.llm.protocol import PromptMessage
 
 BYTES_PER_TOKEN = 3
@@ -12,9 +14,19 @@ PICTURE_TOKENS = 1000
 
 def estimate_tokens(text: str) -> int:
     """Estimate what a message with `text` costs."""
-    return -(-len(text.encode()) // BYTES_PER_TOKEN) + MESSAGE_OVERHEAD
+    return text_tokens(len(text.encode())) + MESSAGE_OVERHEAD
+
+
+def text_tokens(size: int) -> int:
+    """Estimate what `size` bytes of UTF-8 take."""
+    return -(-size // BYTES_PER_TOKEN)
 
 
 def cost_of(message: PromptMessage) -> int:
     """Estimate what a message costs with its pictures."""
     return estimate_tokens(message.text) + PICTURE_TOKENS * len(message.images)
+
+
+def prompt_tokens(prompt: Sequence[PromptMessage]) -> int:
+    """Estimate what a whole prompt costs."""
+    return sum(map(cost_of, prompt))

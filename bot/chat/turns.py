@@ -13,10 +13,12 @@ import structlog
 
 from bot.chat.pacing import Pacers
 from bot.chat.protocol import Surface
+from bot.chat.rules import RuleBook
 from bot.chat.run import LEASE, STORE_PAUSE, TurnRun, TurnSettings, end_all
+from bot.chat.terms import Terms, TermsOf
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient
-from store import Claim, NewMessage, Stopped, Store, StoreError
+from store import Claim, NewMessage, Stopped, Store, StoreError, StoreUnavailable
 
 POLL = timedelta(seconds=2)
 """How long an idle worker waits before it looks for turns that nobody told it of: another process's, or a dead one's."""
@@ -28,10 +30,19 @@ class Turns:
     """Carries out the turns of the platforms whose surfaces it is given."""
 
     def __init__(
-        self, store: Store, model: LLMClient, surfaces: Mapping[str, Surface], settings: TurnSettings, clock: Clock
+        self,
+        store: Store,
+        model: LLMClient,
+        surfaces: Mapping[str, Surface],
+        settings: TurnSettings,
+        clock: Clock,
+        *,
+        terms: TermsOf | None = None,
     ) -> None:
+        """`terms` tells what holds for a turn when it is claimed; left out, all are answered by `model` as the settings say,
+        without limits."""
         self._store = store
-        self._model = model
+        self._terms = terms or (lambda key: Terms(model=model, persona=settings.system_prompt))
         self._surfaces = surfaces
         self._settings = settings
         self._clock = clock
@@ -42,6 +53,11 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[int | None]] = set()
         self._draining = False
+        self._rules: RuleBook | None = None
+        self._changes = 0
+        """Counts the changes of the rules: a pause that began while a turn was being claimed is seen by it."""
+        self._trouble: StoreError | None = None
+        """Why the last turn could be neither carried out nor handed back, or none be claimed."""
         self._settled = asyncio.Event()
         """Set, and replaced, whenever a turn has ended here."""
         self._claiming = asyncio.Event()
@@ -51,6 +67,14 @@ class Turns:
     def running(self) -> int:
         """How many turns are being carried out here."""
         return len(self._tasks)
+
+    def obey(self, rules: RuleBook) -> None:
+        """Stop what runs where `rules` pause it, and look for work where they don't, whenever they change.
+
+        What is visible of an answer stays, marked as stopped; a turn of which nothing is visible waits until it is resumed.
+        """
+        self._rules = rules
+        rules.on_change(self._rules_changed)
 
     async def accept(self, message: NewMessage) -> int | None:
         """Store a message, and begin its turn at once when there is room for one; else it waits, and is seen to.
@@ -73,9 +97,14 @@ class Turns:
                 self.wake(conversation_id)
             return conversation_id
         await self._slots.acquire()
-        since, claim = self._clock.monotonic(), None
+        since, changes, claim = self._clock.monotonic(), self._changes, None
         try:
-            accepted = await self._store.accept_and_claim(message, lease=LEASE, window=self._settings.history_messages)
+            accepted = await self._store.accept_and_claim(
+                message,
+                lease=LEASE,
+                window=self._settings.history_messages,
+                per_workspace=self._settings.per_workspace,
+            )
             if accepted is None:
                 return None
             claim = accepted.claim
@@ -85,7 +114,7 @@ class Turns:
         if claim is None:
             self.wake(accepted.conversation_id)
         else:
-            self._start(self._run_of(claim, since))
+            self._start(self._run_of(claim, since, changes))
         return accepted.conversation_id
 
     def wake(self, conversation_id: int) -> None:
@@ -149,6 +178,9 @@ class Turns:
             await settled.wait()
             if await self._store.busy(conversation_id):
                 await self._store.check()
+                # A disk with room for one page more passes the check, and yet takes no turn.
+                if self._trouble is not None:
+                    raise StoreUnavailable(str(self._trouble)) from self._trouble
 
     async def run(self) -> None:
         """Claim and carry out turns until `drain`; when cancelled instead, hand back what runs."""
@@ -197,20 +229,46 @@ class Turns:
                 await self._woken.wait()
 
     async def _claim(self) -> TurnRun | None:
-        since = self._clock.monotonic()
+        since, changes = self._clock.monotonic(), self._changes
         try:
             claim = await self._store.claim(
-                lease=LEASE, window=self._settings.history_messages, platforms=tuple(self._surfaces)
+                lease=LEASE,
+                window=self._settings.history_messages,
+                platforms=tuple(self._surfaces),
+                per_workspace=self._settings.per_workspace,
             )
         except StoreError as exc:
             log.error("turns.claim_failed", reason=str(exc))
+            self._trouble = exc
+            self._tell_settled()
             await self._clock.sleep(STORE_PAUSE)
             return None
-        return None if claim is None else self._run_of(claim, since)
+        self._trouble = None
+        return None if claim is None else self._run_of(claim, since, changes)
 
-    def _run_of(self, claim: Claim, since: timedelta) -> TurnRun:
+    def _tell_settled(self) -> None:
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+    def _rules_changed(self) -> None:
+        self._changes += 1
+        for run in self._runs.values():
+            self._pause(run)
+        self._woken.set()  # something may have been resumed
+
+    def _pause(self, run: TurnRun) -> None:
+        key = run.claim.key
+        if self._rules is not None and self._rules.paused(key.platform, key.workspace, key.channel):
+            run.pause()
+
+    def _run_of(self, claim: Claim, since: timedelta, changes: int) -> TurnRun:
+        """`changes` is their count before the claim was asked for. Nothing is claimed where the store knows of a pause; the
+        rules that we know may be older than the store's, so they are asked only if they have changed meanwhile."""
         surface = self._surfaces[claim.key.platform]
-        return TurnRun(claim, self._store, self._model, surface, self._settings, self._clock, since)
+        run = TurnRun(claim, self._store, self._terms(claim.key), surface, self._settings, self._clock, since)
+        if changes != self._changes:
+            self._pause(run)
+        return run
 
     def _start(self, run: TurnRun) -> None:
         conversation_id = run.claim.hold.conversation_id
@@ -224,7 +282,7 @@ class Turns:
                 del self._runs[conversation_id]
             self._slots.release()
             self._woken.set()  # the next turn of this conversation can be claimed now
-            self._settled.set()
-            self._settled = asyncio.Event()
+            self._trouble = run.trouble
+            self._tell_settled()
 
         task.add_done_callback(ended)

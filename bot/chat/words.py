@@ -7,6 +7,7 @@ restart in between changes nothing.
 from collections.abc import Sequence
 from enum import StrEnum
 
+from bot.chat.limits import refusal_of, sentence
 from bot.llm.protocol import (
     ContentRefused,
     LLMError,
@@ -17,11 +18,11 @@ from bot.llm.protocol import (
     PromptTooLong,
     StreamBroken,
 )
-from store import RETRACTED, Answer, Ending, TurnState
+from store import DAMAGED, RETRACTED, Answer, Ending, TurnState
 
 
 class TurnError(StrEnum):
-    """Why a turn has no answer: the codes that the store keeps."""
+    """Why a turn has no answer: the codes that the store keeps. That of a limit stands in `bot.chat.limits`."""
 
     STOPPED = "stopped"
     PARKED = "parked"
@@ -33,6 +34,7 @@ class TurnError(StrEnum):
     REFUSED = "refused"
     BROKEN = "model_broken"
     RETRACTED = RETRACTED
+    DAMAGED = DAMAGED
 
 
 EMPTY_MESSAGE = "Write me something and I will answer; the command `help` lists what else I can do."
@@ -59,7 +61,10 @@ _ERRORS = {
     TurnError.REFUSED: "The model does not answer this; please ask in another way.",
     TurnError.BROKEN: "The model's answer broke off; your question is kept, the command `retry` asks it again.",
     TurnError.RETRACTED: "",
+    TurnError.DAMAGED: "What was said here can't be read any more; please use the command `new`, and tell the operator.",
 }
+_UNKNOWN = "I could not answer this; your question is kept, the command `retry` asks it again."
+"""What is said for a code that another version wrote."""
 
 _MARKS = {
     Ending.COMPLETE: "",
@@ -91,11 +96,13 @@ def error_of(failure: LLMError) -> TurnError:
 def shown(answer: Answer | None, error: str, remarks: Sequence[str] = ()) -> str:
     """Return the text that people see for a turn's outcome: the answer with the mark of its ending, or a sentence.
 
-    `remarks` are about the files that came with the question.
+    `remarks` are about the files that came with the question, and about limits that are nearly reached.
     """
     if answer is not None:
         return answer.text + _MARKS[answer.ending] + _noted(remarks)
-    return _ERRORS[TurnError(error)]
+    if (refusal := refusal_of(error)) is not None:
+        return sentence(refusal)
+    return _ERRORS[TurnError(error)] if error in _ERRORS else _UNKNOWN
 
 
 def final_state(answer: Answer | None, error: str) -> TurnState:
@@ -108,7 +115,7 @@ def final_state(answer: Answer | None, error: str) -> TurnState:
                 return TurnState.FAILED
             case Ending.COMPLETE | Ending.LENGTH | Ending.REFUSED:
                 return TurnState.DONE
-    match TurnError(error):
+    match error:
         case TurnError.STOPPED | TurnError.RETRACTED:
             return TurnState.CANCELLED
         case TurnError.PARKED:
@@ -141,6 +148,8 @@ FEEDBACK_KEPT = "Thank you, I have noted that."
 NOTHING_TO_READ = "That message has no text and no file that I could read; please choose another one."
 
 NO_CHANNEL_SETTINGS = "Only channels have settings, and this is none; please ask again in one of them."
+FILES_SENT = "You find the file in your direct messages with me."
+FILES_NOT_SENT = "The file could not be sent to you in a direct message; please write to me directly and ask again."
 REPLY_CUT = "There is more than can be shown here; please ask for less."
 ANSWER_UNKNOWN = "This answer is not kept any more."
 NOT_YOURS = "This answer belongs to somebody else; ask me something and you get buttons of your own."
@@ -158,6 +167,7 @@ HOME_INTRO = (
 )
 HOME_EMPTY = "There are none yet: what you say to me is listed here, and can be erased here."
 HOME_MORE = "There are more; these are the newest."
+HOME_EXTEND = "Keep longer"
 HOME_FORGET = "Forget"
 HOME_FORGET_TITLE = "Forget this conversation?"
 HOME_FORGET_TEXT = "All its messages are erased for good, those of others in it too. What stands in Slack stays there."
@@ -171,6 +181,16 @@ PROMPTS = {
     "Plan a task": "Help me to plan this task step by step: ",
 }
 """Questions that are proposed to whoever opens the agent view, by their titles; Slack shows four."""
+
+
+def file_too_large(name: str, limit: int) -> str:
+    """Say that a file is more than the platform takes, in bytes."""
+    return f"{name} is larger than the {limit >> 20} MiB that may be sent here; please ask for less."
+
+
+def file_not_sent(name: str) -> str:
+    """Say that a file did not get through."""
+    return f"{name} could not be sent; please try again in a minute."
 
 
 def summarised_in_part(read: int, count: int) -> str:

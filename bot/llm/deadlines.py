@@ -97,6 +97,7 @@ class Watch:
         self._alarm = Alarm(clock)
         self._since = clock.monotonic()
         self._spent = timedelta()
+        self._sent = False
         self._enter("no connection", deadlines.connect)
 
     async def __aenter__(self) -> Self:
@@ -109,10 +110,12 @@ class Watch:
         await self._alarm.__aexit__(kind, error, trace)
 
     def connecting(self) -> None:
+        self._sent = False
         self._enter("no connection", self._deadlines.connect)
 
     def connected(self) -> None:
         """Note, in the middle of a wait, that the request is on its way."""
+        self._sent = True
         self._enter("no answer", self._deadlines.first_token)
         self._arm()
 
@@ -134,7 +137,7 @@ class Watch:
         try:
             return await self._alarm.within(wait)
         except TimeoutError as exc:
-            raise LLMTimeout(self._words()) from exc
+            raise LLMTimeout(self._words(), sent=self._sent) from exc
         finally:
             self._spent += self._clock.monotonic() - self._since
 

@@ -80,7 +80,32 @@ class Finish:
     model: str
 
 
-Delta = Text | Alive | Finish
+class LLMError(Exception):
+    """A model failed; the message names the remedy for the operator and holds no secret and no page of the server's."""
+
+    retryable = False
+    usage: Usage | None = None
+    """What the provider counted all the same, where it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A call of a model begins once the next delta is asked for. Who asks several in turn says so before each call.
+
+    `model` is its name in the settings.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The call that was said to begin has failed; another one may follow."""
+
+    error: LLMError
+
+
+Delta = Text | Alive | Asked | Failed | Finish
 
 
 class LLMClient(Protocol):
@@ -94,7 +119,7 @@ class LLMClient(Protocol):
         """Answer `prompt` as deltas; leaving the context closes the connection, which stops the model.
 
         The iterator yields any number of Text and Alive, then one Finish, then ends. Iterating past a failure is not
-        possible: the error ends it.
+        possible: the error ends it. Only who asks several models in turn yields Asked and Failed as well.
 
         Raises:
             LLMError: on entering or while iterating; never a driver's error.
@@ -104,16 +129,14 @@ class LLMClient(Protocol):
         """Give back connections and child processes; may be called twice."""
 
 
-class LLMError(Exception):
-    """A model failed; the message names the remedy for the operator and holds no secret and no page of the server's."""
-
-    retryable = False
-
-
 class LLMTimeout(LLMError):
-    """The model was too slow."""
+    """The model was too slow. `sent`: the prompt was on its way, so the provider may bill it."""
 
     retryable = True
+
+    def __init__(self, message: str, *, sent: bool = True) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class LLMUnavailable(LLMError):

@@ -7,6 +7,7 @@ keeps the partial text: a second try would write over what people have begun to 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,8 +19,10 @@ from bot.llm.breaker import Breaker, Pass
 from bot.llm.deadlines import Alarm
 from bot.llm.failures import AskedToWait
 from bot.llm.protocol import (
+    Asked,
     ContentRefused,
     Delta,
+    Failed,
     Finish,
     FinishReason,
     LLMClient,
@@ -69,16 +72,45 @@ class ModelRouter:
         self._clock = clock
         self._rng = rng
         self._total = total
+        self._closes = True
+
+    def beginning_with(self, name: str) -> "ModelRouter":
+        """Return a router that asks the model `name` first, and the others behind it in their order.
+
+        Both share their models and what they learn of them; only this one closes them.
+
+        Raises:
+            KeyError: there is no such model.
+        """
+        if name not in self.names:
+            raise KeyError(name)
+        other = copy(self)
+        other._lines = sorted(self._lines, key=lambda line: line.model.name != name)
+        other._closes = False
+        return other
 
     @property
     def name(self) -> str:
-        """The first model's name; the one that answered stands in its `Finish`."""
+        """The first model's name; the one that answers stands in the `Asked` before its text."""
         return self._lines[0].model.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models' names, in the order in which they are asked; one that is listed twice stands here once."""
+        return tuple(dict.fromkeys(line.model.name for line in self._lines))
+
+    def describe(self) -> list[str]:
+        """Say of each model, in a line that begins with its name, whether it is asked just now."""
+        now = self._clock.monotonic()
+        rests = {line.model.name: line.breaker.rests_for(now) for line in self._lines}
+        return [f"{name} (rests for {rest.seconds} s after failures)" if rest else name for name, rest in rests.items()]
 
     def stream(self, prompt: Sequence[PromptMessage]) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
         return self._stream(prompt)
 
     async def aclose(self) -> None:
+        if not self._closes:
+            return
         async with AsyncExitStack() as stack:  # one that fails to close does not keep the others open
             for line in self._lines:
                 stack.push_async_callback(line.model.aclose)
@@ -108,6 +140,7 @@ class ModelRouter:
                 except LLMError as exc:
                     failure = exc
                 self._log_failure(line, failure, tries, spoke=spoke)
+                yield Failed(error=failure)
                 if spoke or isinstance(failure, ContentRefused) or self._clock.monotonic() >= end:
                     raise failure
                 failures.append(failure)
@@ -122,8 +155,9 @@ class ModelRouter:
         self, line: _Line, given: Pass, prompt: Sequence[PromptMessage], alarm: Alarm
     ) -> AsyncGenerator[Delta, None]:
         """Ask one model once, and let its breaker know how that went."""
-        began = self._clock.monotonic()
         try:
+            yield Asked(model=line.model.name)
+            began = self._clock.monotonic()
             async with AsyncExitStack() as stack:
                 deltas = await alarm.within(lambda: stack.enter_async_context(line.model.stream(prompt)))
                 blank, first_text, finished = "", None, False
@@ -138,7 +172,8 @@ class ModelRouter:
                                 log.info("llm.breaker_closed", model=line.model.name)
                             yield Text(text=blank + text)
                         case Finish():
-                            _require_text(line.model, delta, spoke=first_text is not None)
+                            if first_text is None:
+                                raise _without_text(line.model, delta)
                             finished = True
                             line.breaker.worked(given)
                             self._log_finish(line, delta, began, first_text)
@@ -223,11 +258,14 @@ def _require_end(model: LLMClient, *, finished: bool) -> None:
         raise StreamBroken(f"{model.name}: the stream ended before the answer did")
 
 
-def _require_text(model: LLMClient, finish: Finish, *, spoke: bool) -> None:
-    if spoke:
-        return
-    if finish.reason is FinishReason.REFUSED:
-        raise ContentRefused(f"{model.name}: refused without a word")
-    if finish.reason is FinishReason.LENGTH:
-        raise LLMRejected(f"{model.name}: used up its tokens without a visible word (by thinking?); allow it more")
-    raise EmptyAnswer(f"{model.name}: answered with nothing")
+def _without_text(model: LLMClient, finish: Finish) -> LLMError:
+    error: LLMError
+    match finish.reason:
+        case FinishReason.REFUSED:
+            error = ContentRefused(f"{model.name}: refused without a word")
+        case FinishReason.LENGTH:
+            error = LLMRejected(f"{model.name}: used up its tokens without a visible word (by thinking?); allow it more")
+        case FinishReason.STOP:
+            error = EmptyAnswer(f"{model.name}: answered with nothing")
+    error.usage = finish.usage
+    return error

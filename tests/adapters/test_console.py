@@ -2,14 +2,18 @@
 
 import io
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.console import ConsoleSurface, address_of, clean
+from bot.adapters.console import ConsoleChat, ConsoleSurface, address_of, clean
 from bot.adapters.console_input import piped_lines
-from bot.chat.protocol import MessageGone
+from bot.chat.policy import CONSOLE
+from bot.chat.protocol import CommandCall, CommandReply, MessageGone, ReplyFile
+from tests.chat.chatting import Chat, chatting
+from tests.chat.commanding import table
 from tests.contracts.surface_laws import SurfaceLaws
 
 pytestmark = pytest.mark.anyio
@@ -90,3 +94,80 @@ async def test_a_file_is_read_like_a_pipe(tmp_path) -> None:
     path.write_text("one\ntwo\n")
     with path.open() as source:
         assert [line async for line in piped_lines(source)] == ["one\n", "two\n"]
+
+
+def talk(chat: Chat, out: io.StringIO, commands: object = None) -> ConsoleChat:
+    surface = ConsoleSurface(out, at=HERE)
+    return ConsoleChat(
+        chat.store,
+        chat.intake,
+        chat.turns,
+        commands or table(chat),  # type: ignore[arg-type]
+        surface,
+        chat.clock,
+        user="ada",
+        channel="terminal",
+    )
+
+
+async def shown(chat: Chat, line: str, commands: object = None) -> str:
+    out = io.StringIO()
+    assert await talk(chat, out, commands).take(line) == 0
+    return out.getvalue()
+
+
+async def test_who_sits_at_the_terminal_may_do_everything() -> None:
+    async with chatting() as chat:
+        assert "parley sweep" in await shown(chat, "/help")
+        assert "Swept" in await shown(chat, "/sweep")
+        (entry,) = await chat.store.audit_log(CONSOLE, "", limit=10)
+        assert (entry.action, entry.author_id) == ("parley sweep", "ada")
+
+
+async def test_what_both_groups_call_the_same_is_told_apart_by_the_group() -> None:
+    async with chatting() as chat:
+        assert "The day ends" in await shown(chat, "/usage")
+        assert "The day ends" in await shown(chat, "/chat  usage")
+        assert "Nothing was used" in await shown(chat, "/parley usage day  7")
+        assert "no such command" in await shown(chat, "/parley")
+
+
+class Files:
+    """Commands that answer with files."""
+
+    def __init__(self, *names: str) -> None:
+        self._files = tuple(ReplyFile(name=name, data=name.encode()) for name in names)
+
+    async def handle(self, call: CommandCall) -> CommandReply:
+        return CommandReply(text="Here.", files=self._files)
+
+
+async def test_a_replys_files_are_written_beside_what_is_there_and_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data.zip").write_text("mine")
+    async with chatting() as chat:
+        assert "Written here: data-1.zip" in await shown(chat, "/export", Files("data.zip"))
+        assert "data-2.zip" in await shown(chat, "/export", Files("data.zip"))
+    assert Path("data.zip").read_text() == "mine"
+    assert Path("data-1.zip").read_text() == Path("data-2.zip").read_text() == "data.zip"
+    assert Path("data-1.zip").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["../up.zip", "/tmp/up.zip", "a/../../up.zip", "..", "", "\x1b[2Jup.zip"])
+async def test_no_name_of_a_file_leads_out_of_the_folder(name, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    async with chatting() as chat:
+        assert "Written here" in await shown(chat, "/export", Files(name))
+    assert len(list(folder.iterdir())) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+async def test_a_file_that_can_not_be_written_is_told(tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    async with chatting() as chat:
+        assert "could not be written here" in await shown(chat, "/export", Files("data.zip"))

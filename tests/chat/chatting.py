@@ -1,23 +1,29 @@
 """A whole chat in one process: the real store in memory, the real turns, a scripted model, a surface that keeps state."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from bot.chat.authority import Authority
+from bot.chat.callers import MEMBER, Kind, Standing
+from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Rules
 from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
+from bot.chat.rules import DEFAULT, Defaults, RuleBook
 from bot.chat.run import TurnSettings
+from bot.chat.terms import TermsOf
 from bot.chat.turns import Turns
 from bot.llm.scripted import ScriptedModel
-from store import ConversationKey, Message, Store, open_store
+from store import ON, PAUSED, AuditEntry, ConversationKey, Message, Setting, Store, open_store
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface
 
 PLATFORM = "fake"
+BOT = Standing(kind=Kind.BOT)
 SETTINGS = TurnSettings(system_prompt="Be kind.", history_messages=20, history_tokens=8000, concurrent=32)
 
 
@@ -47,7 +53,10 @@ class Chat:
     surface: FakeSurface
     clock: FakeClock
     turns: Turns
+    rules: RuleBook
+    authority: Authority
     intake: Intake
+    presses: ControlPresses
     count: int = 0
     task: asyncio.Task[None] | None = None
     order: list[int] = field(default_factory=list)
@@ -66,6 +75,8 @@ class Chat:
         place: Place = Place.CHANNEL,
         thread: str = "",
         addressed: bool = True,
+        standing: Standing | None = None,
+        category: str = "",
         from_bot: bool = False,
         answers: str = "",
         quotes: tuple[Quote, ...] = (),
@@ -84,12 +95,31 @@ class Chat:
             author_name=user.title(),
             text=text,
             sent_at=START,
+            standing=standing or (BOT if from_bot else MEMBER),
             addressed=addressed,
+            category=category,
             from_bot=from_bot,
             answers=answers,
             quotes=quotes,
             files=files,
         )
+
+    async def choose(
+        self, name: str, value: str, *, subject: str = "", channel: str = "", platform: str = PLATFORM, workspace: str = "w"
+    ) -> str:
+        """Have an operator choose a setting."""
+        setting = Setting(platform=platform, workspace=workspace, channel=channel, subject=subject, name=name, value=value)
+        return await self.rules.set(setting, author_id="olga", action="test", at=self.clock.now())
+
+    async def pause(self, *, channel: str = "") -> None:
+        await self.choose(PAUSED, ON, channel=channel)
+
+    async def resume(self, *, channel: str = "") -> None:
+        await self.choose(PAUSED, DEFAULT, channel=channel)
+
+    async def audited(self) -> list[AuditEntry]:
+        """What the log of governing says of the workspace, the oldest first."""
+        return list(reversed(await self.store.audit_log(PLATFORM, "w", limit=100)))
 
     def key(self, *, user: str = "ada", channel: str = "kitchen") -> ConversationKey:
         return ConversationKey(platform=PLATFORM, workspace="w", channel=channel, user=user)
@@ -123,26 +153,49 @@ async def chatting(
     surface: FakeSurface | None = None,
     clock: FakeClock | None = None,
     rules: Rules | None = None,
+    defaults: Defaults | None = None,
+    operators: Collection[str] = (),
+    terms: TermsOf | None = None,
     settings: TurnSettings = SETTINGS,
     characters: int = 16000,
     working: bool = True,
 ) -> AsyncIterator[Chat]:
-    """Open a chat whose model plays `steps`; without `working` nobody carries out turns yet."""
+    """Open a chat whose model plays `steps`; without `working` nobody carries out turns yet.
+
+    `rules` hold where nothing was chosen, or `defaults` with all else of the environment.
+    """
     clock = clock or FakeClock()
     own_store = store is None
     store = store or await open_store("sqlite:///:memory:", clock=clock.now)
     model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
     surface = surface or FakeSurface(clock=clock)
-    turns = Turns(store, model, {PLATFORM: surface}, settings, clock)
+    turns = Turns(store, model, {PLATFORM: surface}, settings, clock, terms=terms)
+    book = RuleBook(store, defaults or Defaults(rules=rules or Rules()))
+    await book.load(PLATFORM)
+    turns.obey(book)
+    authority = Authority(store, book, clock, operators=operators)
     intake = Intake(
         store,
-        rules=lambda message: rules or Rules(),
+        book,
+        authority,
+        clock,
         characters=characters,
         accept=turns.accept,
         revised=turns.revised,
         retracted=turns.retracted,
     )
-    chat = Chat(store=store, model=model, surface=surface, clock=clock, turns=turns, intake=intake)
+    presses = ControlPresses(store, turns, authority)
+    chat = Chat(
+        store=store,
+        model=model,
+        surface=surface,
+        clock=clock,
+        turns=turns,
+        rules=book,
+        authority=authority,
+        intake=intake,
+        presses=presses,
+    )
     if working:
         chat.task = asyncio.create_task(turns.run())
     try:

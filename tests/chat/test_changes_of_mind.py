@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat.protocol import Limits
+from bot.chat.terms import Terms
 from bot.llm.protocol import Delta, Finish, FinishReason, PromptMessage, PromptRole, Text, Usage
 from store import LeaseLost, Message, MessageName, Role, Store, open_store
 from tests.chat.chatting import PLATFORM, Chat, cancelled, chatting
@@ -87,10 +88,16 @@ class Story:
 
     async def begin(self) -> None:
         self.process = OneProcess(self.store)
-        self._stack = chatting(store=self.process, surface=self.surface, clock=self.clock, working=False)  # type: ignore[arg-type]
+        terms = Terms(model=Naming(self.clock), persona="Be kind.")
+        self._stack = chatting(
+            store=self.process,  # type: ignore[arg-type]
+            surface=self.surface,
+            clock=self.clock,
+            terms=lambda key: terms,
+            working=False,
+        )
         self.chat = await self._stack.__aenter__()
         self.chat.count = len(self.versions)
-        self.chat.turns._model = Naming(self.clock)
         self.chat.task = asyncio.create_task(self.chat.turns.run())
 
     async def end(self) -> None:

@@ -1,16 +1,18 @@
 """What the buttons under an answer do, for whom, and that pressing one twice does no harm."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bot.chat import words
-from bot.chat.controls import CONTINUE, ControlPresses
+from bot.chat import words_governing as governing
+from bot.chat.access import Refusal
+from bot.chat.callers import MEMBER, UNKNOWN, Kind, Standing
+from bot.chat.controls import CONTINUE
 from bot.chat.policy import Rules, Scope
-from bot.chat.protocol import Address, Control, ControlCall
+from bot.chat.protocol import Address, Control, ControlCall, Place
 from bot.llm.protocol import Finish, FinishReason, Usage
 from store import StoreUnavailable
 from tests.chat.chatting import PLATFORM, Chat, cancelled, chatting, until
@@ -29,20 +31,22 @@ async def press(
     *,
     user: str = "ada",
     address: Address = KITCHEN,
-    operators: Collection[str] = (),
+    standing: Standing = MEMBER,
 ) -> str:
     chat.count += 1
     call = ControlCall(
         control=control,
         turn_id=turn_id,
+        place=Place.CHANNEL,
         address=replace(address, reply_to="the answer"),
         message_id=f"press{chat.count}",
         position=chat.count,
         author_id=user,
         author_name=user.title(),
+        standing=standing,
         at=START,
     )
-    return await ControlPresses(chat.store, chat.turns, operators=operators).press(call)
+    return await chat.presses.press(call)
 
 
 async def test_stop_stops_an_answer_and_then_has_nothing_to_stop() -> None:
@@ -151,15 +155,65 @@ async def test_an_answer_that_is_not_cut_is_not_continued() -> None:
 
 @pytest.mark.parametrize("control", Control)
 async def test_a_button_is_for_the_asker_and_operators(control: Control) -> None:
-    async with chatting(CUT, "More.") as chat:
+    async with chatting(CUT, "More.", operators=[f"{PLATFORM}:w/olga"]) as chat:
         await chat.say("Question")
         await chat.quiet()
         before = await chat.history()
         assert await press(chat, control, user="eve") == words.NOT_YOURS
         assert (await chat.store.status()).queued == 0
         assert await chat.history() == before
-        assert await press(chat, control, user="eve", operators=[f"{PLATFORM}:w/eve"]) != words.NOT_YOURS
+        assert await press(chat, control, user="olga") != words.NOT_YOURS
         await chat.quiet()
+        eve, olga = await chat.audited()
+        assert (eve.author_id, eve.action, eve.target, eve.allowed) == ("eve", control.value, "turn 1", False)
+        assert (olga.author_id, olga.action, olga.target, olga.allowed) == ("olga", control.value, "turn 1", True)
+
+
+@pytest.mark.parametrize(
+    ("standing", "said"),
+    [
+        (replace(MEMBER, groups=frozenset({"cooks"})), ""),
+        (replace(MEMBER, owner=True), ""),
+        (replace(MEMBER, groups=frozenset({"cooks"}), groups_known=False), words.NOT_YOURS),
+        (replace(MEMBER, groups=frozenset({"cooks"}), kind=Kind.EXTERNAL), governing.REFUSALS[Refusal.EXTERNAL]),
+        (Standing(kind=Kind.GUEST), governing.REFUSALS[Refusal.GUEST]),
+        (Standing(kind=Kind.BOT), governing.REFUSALS[Refusal.BOT]),
+        (UNKNOWN, governing.REFUSALS[Refusal.UNKNOWN]),
+    ],
+)
+async def test_whose_answer_it_is_not_may_press_only_as_an_operator(standing: Standing, said: str) -> None:
+    async with chatting("One.", "Two.") as chat:
+        await chat.choose("operator", "on", subject="group:cooks")
+        await chat.say("Question")
+        await chat.quiet()
+        assert await press(chat, Control.RETRY, user="eve", standing=standing) == said
+        await chat.quiet()
+        assert chat.surface.texts(KITCHEN) == ["Two." if said == "" else "One."]
+        assert [entry.allowed for entry in await chat.audited() if entry.author_id == "eve"] == [said == ""]
+
+
+@pytest.mark.parametrize("control", Control)
+async def test_an_asker_who_may_not_speak_any_more_presses_in_vain(control: Control) -> None:
+    async with chatting(CUT) as chat:
+        await chat.say("Question")
+        await chat.quiet()
+        await chat.choose("access", "deny", subject="user:ada")
+        for _ in range(3):
+            assert await press(chat, control) == governing.REFUSALS[Refusal.DENIED]
+        assert (await chat.store.status()).queued == 0
+        assert [entry.allowed for entry in await chat.audited() if entry.author_id == "ada"] == [False]
+
+
+async def test_what_can_not_be_written_down_an_operator_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(entry: object) -> None:
+        raise StoreUnavailable("the disk is full")
+
+    async with chatting("One.", operators=[f"{PLATFORM}:w/olga"]) as chat:
+        await chat.say("Question")
+        await chat.quiet()
+        monkeypatch.setattr(chat.store, "audit", full)
+        assert await press(chat, Control.RETRY, user="olga") == words.STORE_FAILED
+        assert (await chat.store.status()).queued == 0
 
 
 @pytest.mark.parametrize("part", ["platform", "workspace", "channel"])
@@ -192,8 +246,8 @@ async def test_a_platforms_own_stop_button_stops_the_conversation() -> None:
         await chat.say("Question")
         await until(lambda: chat.surface.texts(KITCHEN) == ["Half"])
         conversation = await chat.store.find(chat.key())
-        presses = ControlPresses(chat.store, chat.turns, operators=())
-        await presses.stop(conversation.id)
+        assert conversation is not None
+        await chat.presses.stop(conversation.id)
         await chat.quiet()
         assert "stopped" in chat.surface.texts(KITCHEN)[0]
-        await presses.stop(conversation.id)  # pressed once more, it does no harm
+        await chat.presses.stop(conversation.id)  # pressed once more, it does no harm

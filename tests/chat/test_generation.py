@@ -1,13 +1,17 @@
 """What a turn's talk with the model keeps apart when news, a stop and the first text come at the same moment."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from bot.chat.generation import Generation, Outcome
+from bot.chat.money import Prices
+from bot.chat.spending import Spending
+from bot.chat.terms import no_limits
 from bot.llm.protocol import PromptMessage, PromptRole
 from bot.llm.scripted import ScriptedModel
-from store import Absorbed, Message
+from store import Absorbed, Grant, Message, Order
 from tests.chat.chatting import until
 from tests.fakes.clock import FakeClock
 
@@ -27,10 +31,18 @@ class Talk:
             prepare=self._prepare,
             prompt=lambda window, tokens: [PromptMessage(role=PromptRole.USER, text="?")],
             tokens=100,
+            afford=self._afford,
+            spending=Spending(prices=Prices(), answer_tokens=1, limits=no_limits, reserve=self._reserve),
             absorb=self._absorb,
             readdress=lambda address: None,
             show=self.shown.append,
         )
+
+    async def _afford(self, prompt: Sequence[PromptMessage], window: Sequence[Message]) -> str:
+        return ""
+
+    async def _reserve(self, order: Order) -> Grant:
+        return Grant()
 
     async def _prepare(self, window: tuple[Message, ...]) -> tuple[Message, ...]:
         return window

@@ -1,12 +1,16 @@
 """What is taken in, what is refused and in which words, and that nothing is acknowledged that was not kept."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from bot.chat import words_governing as words
+from bot.chat.access import Refusal
+from bot.chat.callers import MEMBER, UNKNOWN, Kind, Standing
 from bot.chat.composing import NO_TEXT
-from bot.chat.intake import Outcome, Verdict
+from bot.chat.intake import NOTICES_EVERY, Outcome, Verdict
 from bot.chat.policy import BOT_TURNS, Placement, Rules, Scope, Trigger
 from bot.chat.protocol import Address, FileOffer, Place, Quote
 from store import ConversationKey, MessageName, StoreUnavailable, TurnState, Watermark
@@ -315,3 +319,103 @@ async def test_where_nothing_is_answered_an_edit_is_not_either() -> None:
         await before.say("What colour is the see?", position=1)
         assert await edit(chat, "What colour is the sea?", 1) == Outcome(verdict=Verdict.IGNORED)
         assert await chat.history() == [("user", "What colour is the see?")]
+
+
+def refused(why: Refusal) -> Outcome:
+    return Outcome(verdict=Verdict.REFUSED, notice=words.REFUSALS[why], aside=True)
+
+
+GUEST = Standing(kind=Kind.GUEST)
+EXTERNAL = Standing(kind=Kind.EXTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("standing", "why"),
+    [(GUEST, Refusal.GUEST), (EXTERNAL, Refusal.EXTERNAL), (UNKNOWN, Refusal.UNKNOWN)],
+)
+async def test_guests_and_strangers_are_refused_and_nothing_of_them_is_kept(standing: Standing, why: Refusal) -> None:
+    async with chatting() as chat:
+        assert await chat.say("Hello?", standing=standing) == refused(why)
+        assert await chat.history() == []
+        await chat.choose("access", "allow", subject="guests")
+        await chat.choose("access", "allow", subject="external")
+        assert (await chat.say("Hello?", standing=standing)).verdict is Verdict.TAKEN
+
+
+async def test_who_was_denied_is_refused_before_anything_is_asked_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def asked(*parts: object) -> None:
+        raise AssertionError("the store was asked")
+
+    async with chatting(working=False) as chat:
+        await chat.choose("access", "deny", subject="user:eve")
+        for call in ("locate", "find", "accept"):
+            monkeypatch.setattr(chat.store, call, asked)
+        outcome = await chat.say("Hi", user="eve", answers="m1", place=Place.THREAD, thread="t")
+        assert outcome == refused(Refusal.DENIED)
+
+
+async def test_rules_of_groups_channels_and_categories_hold() -> None:
+    async with chatting(working=False) as chat:
+        cook = replace(MEMBER, groups=frozenset({"cooks"}))
+        await chat.choose("access", "deny", subject="people")
+        await chat.choose("access", "allow", subject="group:cooks")
+        await chat.choose("access", "deny", channel="attic")
+        await chat.choose("access", "deny", subject="category:old")
+        assert await chat.say("Hi") == refused(Refusal.DENIED)
+        assert (await chat.say("Hi", standing=cook)).verdict is Verdict.TAKEN
+        assert await chat.say("Hi", standing=cook, channel="attic") == refused(Refusal.CHANNEL)
+        assert await chat.say("Hi", standing=cook, channel="cellar", category="old") == refused(Refusal.CHANNEL)
+
+
+async def test_direct_messages_may_be_off() -> None:
+    async with chatting(working=False) as chat:
+        await chat.choose("access", "deny", subject="direct")
+        outcome = await chat.say("Hi", place=Place.DIRECT, channel="dm", addressed=False)
+        assert outcome == refused(Refusal.DIRECT)
+
+
+async def test_hosts_may_always_speak() -> None:
+    async with chatting(working=False, operators=[f"{PLATFORM}:w/olga"]) as chat:
+        await chat.choose("access", "deny", subject="user:olga")
+        await chat.choose("access", "deny", channel="kitchen")
+        assert (await chat.say("Hi", user="olga", standing=UNKNOWN)).verdict is Verdict.TAKEN
+
+
+async def test_a_person_is_refused_aloud_once_in_ten_minutes_and_channel() -> None:
+    async with chatting(working=False) as chat:
+        for user in ("eve", "eva"):
+            await chat.choose("access", "deny", subject=f"user:{user}")
+        silent = Outcome(verdict=Verdict.REFUSED, aside=True)
+        assert await chat.say("Hi", user="eve") == refused(Refusal.DENIED)
+        assert await chat.say("Hi!", user="eve") == silent
+        assert await chat.say("Hi", user="eva") == refused(Refusal.DENIED)
+        assert await chat.say("Hi", user="eve", channel="garden") == refused(Refusal.DENIED)
+        await chat.clock.advance(NOTICES_EVERY)
+        assert await chat.say("Hi!!", user="eve") == refused(Refusal.DENIED)
+
+
+async def test_who_speaks_to_others_hears_of_no_refusal() -> None:
+    async with chatting(working=False, rules=Rules(trigger=Trigger.LISTEN)) as chat:
+        await chat.choose("access", "deny", subject="user:eve")
+        assert await chat.say("Bob?", user="eve", addressed=False) == Outcome(verdict=Verdict.IGNORED)
+
+
+async def test_a_bot_that_is_denied_hears_nothing() -> None:
+    async with chatting(working=False, rules=Rules(bots=True)) as chat:
+        robot: dict[str, Any] = {"user": "robot", "from_bot": True, "standing": Standing(kind=Kind.BOT)}
+        assert (await chat.say("Hello", **robot)).verdict is Verdict.TAKEN
+        await chat.choose("access", "deny", subject="user:robot")
+        assert await chat.say("Hello", **robot) == Outcome(verdict=Verdict.IGNORED)
+
+
+async def test_who_may_not_speak_any_more_changes_no_question_but_may_delete_it() -> None:
+    async with chatting("Blue.") as chat:
+        await chat.say("What colour is the sky?", position=101)
+        await chat.quiet()
+        await chat.choose("access", "deny", subject="user:ada")
+        assert await edit(chat, "What colour is the sea?", 101) == Outcome(verdict=Verdict.IGNORED)
+        assert await edit(chat, "bot?", 102) == Outcome(verdict=Verdict.IGNORED)
+        assert (await chat.history())[0] == ("user", "What colour is the sky?")
+        await chat.intake.deleted([named(101)])
+        await chat.quiet()
+        assert await chat.history() == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bot.chat.callers import MEMBER
 from bot.chat.policy import (
     BOT_TURNS,
     BOT_WINDOW,
@@ -12,7 +13,6 @@ from bot.chat.policy import (
     address_of,
     bots_have_had_their_turns,
     concerns_us,
-    is_operator,
     key_of,
 )
 from bot.chat.protocol import Address, IncomingMessage, Place
@@ -31,6 +31,7 @@ def said(place: Place, *, addressed: bool = False, thread: str = "", from_bot: b
         author_name="Ada",
         text="hi",
         sent_at=START,
+        standing=MEMBER,
         addressed=addressed,
         from_bot=from_bot,
     )
@@ -140,20 +141,3 @@ def test_bots_wait_for_a_human_after_three_in_a_row(speakers: tuple[str, ...], w
 
 def test_the_window_holds_as_many_messages_as_bots_have_in_a_row() -> None:
     assert bots_have_had_their_turns(heard("human", *["bot", "us"] * BOT_TURNS)[-BOT_WINDOW:])
-
-
-@pytest.mark.parametrize(
-    ("platform", "workspace", "user", "operators", "may"),
-    [
-        ("discord", "g", "1", ["discord:1"], True),
-        ("discord", "g", "1", [], False),
-        ("discord", "g", "1", ["slack:g/1"], False),
-        ("slack", "T1", "U1", ["slack:T1/U1"], True),
-        ("slack", "T2", "U1", ["slack:T1/U1"], False),
-        ("console", "", "whoever", [], True),
-    ],
-)
-def test_an_operator_is_who_the_list_names(
-    platform: str, workspace: str, user: str, operators: list[str], may: bool
-) -> None:
-    assert is_operator(platform, workspace, user, operators) is may

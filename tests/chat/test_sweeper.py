@@ -6,15 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from bot.chat.sweeper import JUMP, Sweeper, Swept
-from store import NewMessage, Store, StoreUnavailable, TurnState, open_store
+from bot.chat.policy import Rules
+from bot.chat.rules import Defaults, RuleBook
+from bot.chat.sweeper import JUMP, USED_FOR, Sweeper, Swept
+from store import AuditEntry, Expired, NewMessage, Setting, Store, StoreUnavailable, TurnState, open_store
 from store.values import ConversationKey
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import START, FakeClock
 
 pytestmark = pytest.mark.anyio
 
 TTL = timedelta(days=30)
 INTERVAL = timedelta(minutes=5)
+AUDIT_TTL = timedelta(days=365)
 
 
 @pytest.fixture
@@ -29,8 +32,20 @@ async def store(clock):
     await store.aclose()
 
 
-def sweeper(store: Store, clock: FakeClock, ttl: timedelta | None = TTL) -> Sweeper:
-    return Sweeper(store, clock, random.Random(1), ttl=ttl, purge_after=timedelta(hours=24), interval=INTERVAL)
+def book(store: Store, ttl: timedelta | None = TTL) -> RuleBook:
+    return RuleBook(store, Defaults(rules=Rules(ttl=ttl)))
+
+
+def sweeper(store: Store, clock: FakeClock, rules: RuleBook | None = None) -> Sweeper:
+    return Sweeper(
+        store,
+        clock,
+        random.Random(1),
+        rules or book(store),
+        purge_after=timedelta(hours=24),
+        interval=INTERVAL,
+        audit_ttl=AUDIT_TTL,
+    )
 
 
 def key(channel: str) -> ConversationKey:
@@ -55,8 +70,8 @@ async def say(store: Store, clock: FakeClock, channel: str) -> None:
     await store.settle(claim.hold, TurnState.CANCELLED)
 
 
-async def swept(store: Store, clock: FakeClock, ttl: timedelta | None = TTL) -> Swept:
-    task = asyncio.create_task(sweeper(store, clock, ttl).sweep())
+async def swept(store: Store, clock: FakeClock, rules: RuleBook | None = None) -> Swept:
+    task = asyncio.create_task(sweeper(store, clock, rules).sweep())
     while not task.done():
         await asyncio.sleep(0.001)
         await clock.advance(timedelta(milliseconds=10))
@@ -81,7 +96,90 @@ async def test_a_conversation_expires_after_its_ttl_and_goes_for_good_after_the_
 async def test_without_a_ttl_nothing_ever_expires(store, clock) -> None:
     await say(store, clock, "old")
     await clock.advance(timedelta(days=36500))
-    assert (await swept(store, clock, ttl=None)).expired == 0
+    assert (await swept(store, clock, book(store, None))).expired == 0
+
+
+async def choose(rules: RuleBook, ttl: str, channel: str, workspace: str = "w") -> None:
+    setting = Setting(platform="p", workspace=workspace, channel=channel, name="ttl", value=ttl)
+    await rules.set(setting, author_id="olga", action="channel", at=START)
+
+
+async def left(store: Store) -> set[tuple[str, str, str]]:
+    """Which conversations are still current, by workspace, channel and thread."""
+    found = set()
+    for place in PLACES:
+        if await store.find(ConversationKey(platform="p", workspace=place[0], channel=place[1], thread=place[2])):
+            found.add(place)
+    return found
+
+
+PLACES = [
+    ("w", "archive", ""),
+    ("w", "archive", "thread"),
+    ("w", "chatter", ""),
+    ("w", "chatter", "thread"),
+    ("w", "kitchen", ""),
+    ("v", "chatter", ""),
+    ("v", "kitchen", ""),
+    ("", "dm", ""),
+    ("u", "kitchen", ""),
+]
+
+
+async def test_each_place_is_kept_for_its_own_time(store, clock) -> None:
+    rules = book(store)
+    await choose(rules, "off", "archive")
+    await choose(rules, "1h", "chatter")
+    await choose(rules, "2d", "")
+    await choose(rules, "10d", "", workspace="")
+    await choose(rules, "off", "", workspace="u")
+    for workspace, channel, thread in PLACES:
+        key = ConversationKey(platform="p", workspace=workspace, channel=channel, thread=thread)
+        await store.get_or_create(key, at=clock.now())
+    kept, gone = set(PLACES), set()
+    for after, going in (
+        (timedelta(hours=2), {("w", "chatter", ""), ("w", "chatter", "thread")}),
+        (timedelta(days=3), {("w", "kitchen", "")}),
+        (timedelta(days=8), {("", "dm", "")}),
+        (timedelta(days=20), {("v", "chatter", ""), ("v", "kitchen", "")}),
+        (timedelta(days=36500), set()),
+    ):
+        await clock.advance(after)
+        assert (await swept(store, clock, rules)).expired == len(going)
+        gone |= going
+        assert await left(store) == kept - gone
+
+
+async def test_a_workspace_may_keep_for_longer_than_the_default(store, clock) -> None:
+    rules = book(store, timedelta(days=1))
+    await choose(rules, "100d", "")
+    await store.get_or_create(key("kitchen"), at=clock.now())
+    await clock.advance(timedelta(days=99))
+    assert (await swept(store, clock, rules)).expired == 0
+    await choose(rules, "default", "")
+    assert (await swept(store, clock, rules)).expired == 1
+
+
+async def test_the_log_of_governing_and_old_accounts_go_after_their_time(store, clock) -> None:
+    entry = AuditEntry(platform="p", workspace="w", channel="", author_id="u", action="status", at=clock.now())
+    for _ in range(30):
+        await store.audit(entry)
+    assert await swept(store, clock) == Swept(expired=0, purged=0, events=0, audit=0, usage=0)
+    await clock.advance(AUDIT_TTL + timedelta(days=1))
+    assert (await swept(store, clock)).audit == 30
+    assert await store.audit_log("p", "w", limit=10) == ()
+
+
+async def test_accounts_are_dropped_in_batches_once_their_year_is_over(store, clock, monkeypatch) -> None:
+    asked = []
+
+    async def forget_usage(*, before, limit):
+        asked.append((before, limit))
+        return limit if len(asked) < 3 else 0
+
+    monkeypatch.setattr(store, "forget_usage", forget_usage)
+    assert (await swept(store, clock)).usage == sum(limit for _, limit in asked[:2])
+    assert {clock.now() - before >= USED_FOR for before, _ in asked} == {True}
 
 
 async def test_more_than_a_batch_is_done_in_batches(store, clock) -> None:
@@ -94,10 +192,10 @@ async def test_more_than_a_batch_is_done_in_batches(store, clock) -> None:
 async def test_a_slow_disk_gets_smaller_batches_and_a_fast_one_larger(store, clock, monkeypatch) -> None:
     took, asked = iter([1, 1, 20, 20, 1, 1, 1, 1, 1, 1]), []
 
-    async def expire(*, before, at, limit):
+    async def expire(*, limit, **parts):
         asked.append(limit)
         clock._passed += timedelta(milliseconds=next(took))
-        return limit if len(asked) < 10 else 0
+        return Expired(expired=limit, looked_at=limit, next="more" if len(asked) < 10 else None)
 
     monkeypatch.setattr(store, "expire", expire)
     await swept(store, clock)

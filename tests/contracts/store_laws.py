@@ -5,11 +5,23 @@ the store and opens another at the same place. No law moves a clock: a lease of 
 """
 
 from tests.contracts.store_laws_accept import AcceptLaws
+from tests.contracts.store_laws_accounts import ChargeLaws, ReserveLaws, UsageLaws
 from tests.contracts.store_laws_attachments import AttachmentLaws
 from tests.contracts.store_laws_begin import BeginLaws
 from tests.contracts.store_laws_bursts import AbsorbLaws, BurstLaws, StopLaws
 from tests.contracts.store_laws_conversations import ConversationLaws, OrderLaws
 from tests.contracts.store_laws_edits import FactsLaws, LocateLaws, ReviseLaws
+from tests.contracts.store_laws_forgetting import DurableForgettingLaws, ForgetPersonLaws, ScrubLaws
+from tests.contracts.store_laws_governing import GoverningLaws, PauseLaws, RunningLaws
+from tests.contracts.store_laws_keeping import (
+    ExpireNowLaws,
+    ExportLaws,
+    ExtendLaws,
+    LastSaidLaws,
+    ListLaws,
+    PersonaLaws,
+    RecordLaws,
+)
 from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
 from tests.contracts.store_laws_people import FeedbackLaws, OnceLaws, ParticipantLaws
 from tests.contracts.store_laws_places import PlaceLaws, SettingLaws, WatermarkLaws
@@ -44,11 +56,26 @@ class StoreLaws(
     PlaceLaws,
     WatermarkLaws,
     SettingLaws,
+    GoverningLaws,
+    PauseLaws,
+    RunningLaws,
+    ReserveLaws,
+    ChargeLaws,
+    UsageLaws,
     FeedbackLaws,
     ParticipantLaws,
     OnceLaws,
     InstallationLaws,
     PurgeWorkspaceLaws,
+    ListLaws,
+    RecordLaws,
+    ExpireNowLaws,
+    ExtendLaws,
+    PersonaLaws,
+    LastSaidLaws,
+    ExportLaws,
+    ForgetPersonLaws,
+    ScrubLaws,
     TextLaws,
     CancellationLaws,
     CloseLaws,
@@ -56,5 +83,5 @@ class StoreLaws(
     """What every store does."""
 
 
-class DurableStoreLaws(StoreLaws, DurableLaws):
+class DurableStoreLaws(StoreLaws, DurableLaws, DurableForgettingLaws):
     """What every store does that outlives its process."""

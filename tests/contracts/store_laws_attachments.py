@@ -139,7 +139,7 @@ class AttachmentLaws:
         deleted, _, kept = [id_ or 0 for id_ in ids]
         await store.accept(message("again", key=room("kept"), at=AT + 9 * MINUTE, attachments=(NOTES,)))
         assert await store.delete(deleted) == 2
-        assert await store.expire(before=AT + MINUTE, at=AT, limit=9) == 1
+        assert (await store.expire(before=AT + MINUTE, at=AT, limit=9)).expired == 1
         while await store.purge(before=AT + MINUTE, limit=1):
             pass
         assert [m.attachments for m in await store.recent(kept, 9)] == [(PHOTO,), (), (NOTES,)]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from store import MESSAGES_COUNTED, SUMMARIES, Feedback, Role, Store, UnstorableText
+from store import MESSAGES_COUNTED, SUMMARIES, Feedback, Opinion, Role, Store, UnstorableText
 from tests.contracts.store_words import AT, MINUTE, ROOM, answer, ask, message, named, read, room, say, take
 
 NOW = AT + 1000 * MINUTE
@@ -16,6 +16,14 @@ async def thoughts(store: Store, turn_id: int) -> dict[str, Feedback]:
     facts = await store.facts(turn_id)
     assert facts is not None
     return dict(facts.feedback)
+
+
+async def opinions(store: Store, user: str, *, workspace: str = "T1", after: int | None = 0) -> list[Opinion]:
+    found: list[Opinion] = []
+    while after is not None:
+        portion = await store.opinions("slack", workspace, user, after=after)
+        found, after = [*found, *portion.opinions], portion.next
+    return found
 
 
 class FeedbackLaws:
@@ -44,6 +52,29 @@ class FeedbackLaws:
         await store.delete(gone)
         assert not await store.put_feedback(turns[0], "U1", Feedback.GOOD, at=AT)
         assert await thoughts(store, turns[1]) == {"U1": Feedback.GOOD}
+
+    async def test_what_a_person_thinks_is_handed_out_and_of_one_workspace_only(self, store: Store) -> None:
+        given = {}
+        for channel, workspace in (("C1", "T1"), ("C2", "T1"), ("C1", "T2")):
+            conversation_id = await say(store, "hello", key=room(channel, workspace=workspace))
+            given[(await answer(store)).turn.id] = conversation_id
+        first, second, elsewhere = given
+        for turn_id, user, value in (
+            (first, "U1", Feedback.BAD),
+            (first, "U2", Feedback.GOOD),
+            (second, "U1", Feedback.GOOD),
+            (elsewhere, "U1", Feedback.GOOD),
+        ):
+            await store.put_feedback(turn_id, user, value, at=AT)
+        assert await opinions(store, "U1") == [
+            Opinion(turn_id=first, conversation_id=given[first], value=Feedback.BAD, at=AT),
+            Opinion(turn_id=second, conversation_id=given[second], value=Feedback.GOOD, at=AT),
+        ]
+        assert [opinion.turn_id for opinion in await opinions(store, "U1", after=first)] == [second]
+        assert [opinion.turn_id for opinion in await opinions(store, "U1", workspace="T2")] == [elsewhere]
+        assert await opinions(store, "U3") == []
+        with pytest.raises(ValueError, match="named"):
+            await store.opinions("slack", "T1", "")
 
     @pytest.mark.parametrize("bad", ["nul \0", "half \udc00"])
     async def test_a_user_that_can_not_be_stored_is_refused(self, store: Store, bad: str) -> None:

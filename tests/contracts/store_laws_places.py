@@ -2,7 +2,7 @@
 
 import pytest
 
-from store import ChannelSetting, ConversationKey, Store, UnstorableText, Watermark
+from store import ConversationKey, Setting, Store, UnstorableText, Watermark
 from tests.contracts.store_words import (
     AT,
     LEASE,
@@ -194,8 +194,8 @@ class WatermarkLaws:
         assert await store.watermarks("slack") == ()
 
 
-def choice(name: str, value: str, *, channel: str = "C1", workspace: str = "T1") -> ChannelSetting:
-    return ChannelSetting(platform="slack", workspace=workspace, channel=channel, name=name, value=value)
+def choice(name: str, value: str, *, channel: str = "C1", workspace: str = "T1") -> Setting:
+    return Setting(platform="slack", workspace=workspace, channel=channel, name=name, value=value)
 
 
 class SettingLaws:
@@ -205,17 +205,17 @@ class SettingLaws:
         chosen = [choice("scope", "channel"), choice("trigger", "listen"), choice("trigger", "off", channel="C2")]
         chosen.append(choice("trigger", "listen", workspace="T2"))
         for setting in reversed(chosen):
-            await store.put_setting(setting, at=AT)
+            await store.put_setting(setting, author_id="U-Ann", at=AT)
         assert await store.settings("slack") == tuple(chosen)
         assert await store.settings("discord") == ()
 
     async def test_a_setting_is_replaced_or_removed_by_its_name(self, store: Store) -> None:
-        await store.put_setting(choice("scope", "channel"), at=AT)
-        await store.put_setting(choice("trigger", "listen"), at=AT)
-        await store.put_setting(choice("trigger", "off"), at=AT)
+        await store.put_setting(choice("scope", "channel"), author_id="U-Ann", at=AT)
+        await store.put_setting(choice("trigger", "listen"), author_id="U-Ann", at=AT)
+        await store.put_setting(choice("trigger", "off"), author_id="U-Ann", at=AT)
         assert await store.settings("slack") == (choice("scope", "channel"), choice("trigger", "off"))
         for _ in range(2):
-            await store.put_setting(choice("trigger", ""), at=AT)
+            await store.put_setting(choice("trigger", ""), author_id="U-Ann", at=AT)
         assert await store.settings("slack") == (choice("scope", "channel"),)
 
     async def test_a_note_comes_back_and_is_replaced_or_removed_by_its_name(self, store: Store) -> None:
@@ -226,7 +226,7 @@ class SettingLaws:
             assert (await store.recall("commands"), await store.recall("other")) == (note, "stays")
 
     async def test_purging_and_deleting_leave_settings_and_notes_alone(self, store: Store) -> None:
-        await store.put_setting(choice("scope", "channel"), at=AT)
+        await store.put_setting(choice("scope", "channel"), author_id="U-Ann", at=AT)
         await store.remember("commands", "hash")
         deleted = await say(store, "hello", key=room("C2"))
         await store.delete(deleted)
@@ -241,8 +241,8 @@ class SettingLaws:
     @pytest.mark.parametrize("bad", ["nul \0", "half \udc00"])
     async def test_what_can_not_be_stored_is_refused(self, store: Store, bad: str) -> None:
         for refused in (
-            store.put_setting(choice("persona", bad), at=AT),
-            store.put_setting(choice(bad, "x"), at=AT),
+            store.put_setting(choice("persona", bad), author_id="U-Ann", at=AT),
+            store.put_setting(choice(bad, "x"), author_id="U-Ann", at=AT),
             store.remember("commands", bad),
             store.remember(bad, "x"),
         ):

@@ -368,7 +368,7 @@ class TakeBackLaws:
         await answer(store, post="post")
         await store.retract([named("M-2")])
         assert not await store.retry(conversation_id)
-        assert await store.expire(before=AT + MINUTE, at=AT, limit=9) == 0
+        assert (await store.expire(before=AT + MINUTE, at=AT, limit=9)).expired == 0
         accepted = await store.accept_and_claim(message("three"), lease=LEASE, window=9)
         assert accepted is not None
         assert accepted.claim is None, "first what is shown is taken back"

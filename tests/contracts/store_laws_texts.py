@@ -9,15 +9,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import (
-    ChannelSetting,
+    AuditEntry,
+    ConversationFilter,
     ConversationKey,
+    Days,
     Feedback,
     Installation,
     Role,
+    Setting,
     Store,
     StoreClosed,
     TurnState,
     UnstorableText,
+    UsageBy,
 )
 from store.values import KEY_PART_LENGTH
 from tests.contracts.store_words import (
@@ -165,7 +169,9 @@ class CancellationLaws:
         assert await read(store, conversation.id) == ["after"]
 
 
-SETTING = ChannelSetting(platform="slack", workspace="T1", channel="C1", name="scope", value="channel")
+SETTING = Setting(platform="slack", workspace="T1", channel="C1", name="scope", value="channel")
+ENTRY = AuditEntry(platform="slack", workspace="T1", channel="C1", author_id="U-Ann", action="status", at=AT)
+DAYS = Days(first=AT.date(), last=AT.date())
 INSTALLATION = Installation(platform="slack", workspace="T1", data=b"sealed", at=AT)
 CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "get_or_create": lambda store: store.get_or_create(ROOM, at=AT),
@@ -187,13 +193,32 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "mark": lambda store: store.mark("slack", [], at=AT),
     "unmark": lambda store: store.unmark("slack", "T1"),
     "settings": lambda store: store.settings("slack"),
-    "put_setting": lambda store: store.put_setting(SETTING, at=AT),
+    "put_setting": lambda store: store.put_setting(SETTING, author_id="U-Ann", at=AT),
+    "settings_version": lambda store: store.settings_version(),
+    "audit": lambda store: store.audit(ENTRY),
+    "audit_log": lambda store: store.audit_log("slack", "T1", limit=1),
+    "forget_audit": lambda store: store.forget_audit(before=AT, limit=1),
+    "standing": lambda store: store.standing("slack", "T1", "C1", "U1"),
+    "usage": lambda store: store.usage("slack", "T1", by=UsageBy.DAY, days=DAYS, limit=1),
+    "forget_usage": lambda store: store.forget_usage(before=AT, limit=1),
+    "running_in": lambda store: store.running_in("slack", ["T1"]),
     "put_feedback": lambda store: store.put_feedback(1, "U1", Feedback.GOOD, at=AT),
     "conversations_of": lambda store: store.conversations_of("slack", "T1", "U1", limit=1),
     "put_installation": lambda store: store.put_installation(INSTALLATION),
     "installations": lambda store: store.installations("slack"),
     "remove_installation": lambda store: store.remove_installation("slack", "T1", ""),
     "purge_workspace": lambda store: store.purge_workspace("slack", "T1"),
+    "conversations": lambda store: store.conversations("slack", "T1", ConversationFilter(), limit=1),
+    "record": lambda store: store.record("slack", "T1", 1),
+    "expire_now": lambda store: store.expire_now("slack", "T1", 1, at=AT),
+    "restore": lambda store: store.restore("slack", "T1", 1, at=AT),
+    "extend": lambda store: store.extend(1, at=AT),
+    "put_persona": lambda store: store.put_persona(1, "x"),
+    "last_said": lambda store: store.last_said(1, "U1"),
+    "conversations_with": lambda store: store.conversations_with("slack", "T1", "U1", limit=1),
+    "said_in": lambda store: store.said_in(1, "U1", limit=1),
+    "forget_person": lambda store: store.forget_person("slack", "T1", "U1", at=AT),
+    "scrub": lambda store: store.scrub(),
     "once": lambda store: store.once("x", at=AT),
     "recall": lambda store: store.recall("x"),
     "remember": lambda store: store.remember("x", "y"),

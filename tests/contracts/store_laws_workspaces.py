@@ -7,11 +7,11 @@ import pytest
 
 from store import (
     Attachment,
-    ChannelSetting,
     ConversationNotFound,
     Feedback,
     Installation,
     LeaseLost,
+    Setting,
     Store,
     TurnState,
     UnstorableText,
@@ -100,10 +100,8 @@ async def furnish(store: Store) -> dict[str, int]:
         ids[f"{key.platform}/{key.workspace}/{key.channel}/{key.thread}/{key.user}"] = conversation_id
         mark = Watermark(workspace=key.workspace, channel=key.channel, thread=key.thread, position=7)
         await store.mark(key.platform, [mark], at=AT)
-        setting = ChannelSetting(
-            platform=key.platform, workspace=key.workspace, channel=key.channel, name="scope", value="channel"
-        )
-        await store.put_setting(setting, at=AT)
+        setting = Setting(platform=key.platform, workspace=key.workspace, channel=key.channel, name="scope", value="channel")
+        await store.put_setting(setting, author_id="U-Ann", at=AT)
         await store.remember(f"{key.platform}/{key.workspace}/team", "a note")
     for installation in (BOT, ANN, *OTHERS):
         await store.put_installation(installation)

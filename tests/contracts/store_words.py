@@ -8,6 +8,7 @@ from store import (
     Absorbed,
     Answer,
     Attachment,
+    Charge,
     Claim,
     ConversationKey,
     Ending,
@@ -15,6 +16,7 @@ from store import (
     Message,
     MessageName,
     NewMessage,
+    Order,
     Store,
     TurnState,
 )
@@ -135,5 +137,8 @@ FENCED: dict[str, Callable[[Store, Hold], Awaitable[object]]] = {
     "finish with an error": lambda store, hold: store.finish(hold, None, error="a ghost's error"),
     "settle": lambda store, hold: store.settle(hold, TurnState.DONE),
     "release": lambda store, hold: store.release(hold),
+    "reserve": lambda store, hold: store.reserve(hold, Order(author_id="U-Ghost", tokens=1, money=1, limits=())),
+    "finish with a charge": lambda store, hold: store.finish(hold, reply("x"), charge=Charge(author_id="U-Ghost", money=1)),
+    "release with a charge": lambda store, hold: store.release(hold, charge=Charge(author_id="U-Ghost", money=1)),
 }
 """Every call that passes the fence of lease and epoch."""

@@ -77,7 +77,7 @@ def test_a_reader_that_leaves_ends_the_chat_and_keeps_the_answer(shell: Shell) -
 
 def test_help_lists_the_commands_and_an_unknown_one_is_told(shell: Shell) -> None:
     done = shell.chat("/help", "/histroy", "/xyzzy")
-    for name in ("new", "stop", "retry", "history", "forget", "help", "status", "sweep"):
+    for name in ("new", "stop", "retry", "undo", "history", "export", "forget", "help", "parley status", "parley sweep"):
         assert re.search(rf"^{name} ", done.out, re.MULTILINE)
     assert done.out.endswith(
         "There is no such command; did you mean `history`?\nThere is no such command; `help` lists them.\n"
@@ -87,13 +87,11 @@ def test_help_lists_the_commands_and_an_unknown_one_is_told(shell: Shell) -> Non
 
 def test_history_and_forget_do_what_they_say(shell: Shell) -> None:
     done = shell.chat("hello", "/history", "/forget", "/history", options=("--user", "ada"))
-    assert done.out.splitlines() == [
-        "You said: hello",
-        "ada: hello",
-        "Parley: You said: hello",
-        "Forgotten for good: 2 messages, conversation 1.",
-        "Nothing has been said here yet.",
-    ]
+    lines = done.out.splitlines()
+    assert lines[:3] == ["You said: hello", "ada: hello", "Parley: You said: hello"]
+    assert lines[3].startswith("Kept until ")
+    assert re.fullmatch(r"Forgotten for good at .* UTC: 1 conversation, 2 messages\. Receipt [0-9A-F]{8}\.", lines[4])
+    assert lines[5:] == ["Nothing has been said here yet."]
     assert b"hello" not in shell.store.read_bytes()
 
 

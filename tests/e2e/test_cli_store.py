@@ -172,7 +172,7 @@ def test_migrate_makes_the_store_and_doctor_finds_it_whole(shell: Shell) -> None
         assert "is up to date (SQLite " in done.out
     shell.chat("hello")
     done = shell.run("doctor")
-    assert "parley.db: whole, 2 messages, schema 0003" in done.out
+    assert "parley.db: whole, 2 messages, schema 0004" in done.out
     assert shell.store.stat().st_mode & 0o777 == 0o600
 
 
@@ -223,7 +223,7 @@ def test_a_backup_is_made_while_a_chat_goes_on_and_can_be_put_back(shell: Shell)
     (aside,) = shell.home.glob("parley.db.replaced-*")
     assert str(aside.name) in done.out
     assert read_ledger(aside).texts == ["one", "two"]
-    assert shell.chat("/history").out.splitlines()[-1] == "Parley: You said: one"
+    assert shell.chat("/history").out.splitlines()[-2] == "Parley: You said: one"
 
 
 def test_a_restore_of_what_is_no_backup_changes_nothing(shell: Shell) -> None:

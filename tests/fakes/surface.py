@@ -6,7 +6,7 @@ It passes `tests/contracts/surface_laws.py`. Without `nonces` it is like Slack: 
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
@@ -94,6 +94,12 @@ class FakeSurface:
     def shown(self, address: Address) -> list[Shown]:
         """What people see at the address, first posted first."""
         return list(self._place(address).values())
+
+    def everything(self) -> Iterator[tuple[tuple[str, str, str], Shown]]:
+        """All that people see anywhere: workspace, channel and thread, and the message."""
+        for place, messages in self._places.items():
+            for message in messages.values():
+                yield place, message
 
     def texts(self, address: Address) -> list[str]:
         return [message.text for message in self.shown(address)]

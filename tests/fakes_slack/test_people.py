@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from slack_sdk.errors import SlackApiError
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack, NotOffered
@@ -188,14 +189,44 @@ async def test_people_and_places_can_be_looked_up() -> None:
         ada, eve = team.user("Ada", display_name="ada"), team.user("Eve", external=True)
         general = team.channel("general", ada, eve, connected=True)
         user = (await client.users_info(user=ada.id))["user"]
-        assert (user["profile"]["display_name"], user["is_stranger"]) == ("ada", False)
-        assert (await client.users_info(user=eve.id))["user"]["is_stranger"]
+        assert (user["profile"]["display_name"], user["team_id"]) == ("ada", team.id)
+        # Who shares a channel with the app is no stranger, wherever they are from.
+        abroad = (await client.users_info(user=eve.id))["user"]
+        assert (abroad["team_id"], "is_stranger" in abroad) == (eve.team_id, False)
+        assert (await client.users_info(user=team.user("Mallory", external=True).id))["user"]["is_stranger"]
         assert (await client.bots_info(bot=team.bot.bot_id))["bot"]["user_id"] == team.bot.id
         assert (await client.conversations_info(channel=general.id))["channel"]["is_ext_shared"]
         assert (await client.conversations_members(channel=general.id))["members"] == [team.bot.id, ada.id, eve.id]
         assert [channel["name"] for channel in (await client.conversations_list())["channels"]] == ["general"]
         assert (await client.conversations_open(users=ada.id))["channel"]["id"] == ada.dm.id
         assert (await client.team_info())["team"]["name"] == "Acme"
+
+
+async def test_user_groups_are_listed_with_their_members_where_the_plan_has_them() -> None:
+    async with FakeSlack() as slack, client_of(slack) as client:
+        team = slack.workspace
+        ada, bob = team.user("Ada"), team.user("Bob")
+        number = team.group(ada, bob).removeprefix("<!subteam^").removesuffix(">")
+        (group,) = (await client.usergroups_list(include_users=True))["usergroups"]
+        assert (group["id"], group["users"], group["user_count"]) == (number, [ada.id, bob.id], "2")
+        assert "users" not in (await client.usergroups_list())["usergroups"][0]
+        team.has_groups = False
+        with pytest.raises(SlackApiError, match="plan_upgrade_required"):
+            await client.usergroups_list()
+        team.scopes -= {"usergroups:read"}
+        with pytest.raises(SlackApiError, match="missing_scope"):
+            await client.usergroups_list()
+
+
+async def test_owners_guests_and_people_of_an_enterprise_are_told_as_such() -> None:
+    async with FakeSlack() as slack, client_of(slack) as client:
+        olga, gil = slack.workspace.user("Olga", owner=True), slack.workspace.user("Gil", guest=True)
+        assert (await client.users_info(user=olga.id))["user"]["is_owner"]
+        assert (await client.users_info(user=gil.id))["user"]["is_restricted"]
+        north = slack.team("North", enterprise="E1", org_wide=True)
+        ada = north.user("Ada")
+        user = (await client.users_info(user=ada.id))["user"]
+        assert (user["enterprise_user"]["enterprise_id"], user["enterprise_user"]["teams"]) == ("E1", [north.id])
 
 
 async def test_an_event_of_slack_connect_tells_where_somebody_is_from() -> None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from bot.llm import protocol
 from bot.llm.protocol import Delta, Finish, LLMClient, LLMError, PromptMessage, PromptRole, Text
 from bot.llm.router import ModelRouter
 from bot.llm.scripted import ScriptedModel, Step
@@ -45,6 +46,11 @@ class Asked:
     @property
     def text(self) -> str:
         return text_of(self.deltas)
+
+    @property
+    def answer(self) -> list[Delta]:
+        """What came of it, without which models were asked for it."""
+        return [delta for delta in self.deltas if not isinstance(delta, protocol.Asked | protocol.Failed)]
 
 
 async def until(condition: Callable[[], object], what: str = "the condition") -> None:

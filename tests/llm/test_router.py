@@ -28,6 +28,7 @@ from bot.llm.protocol import (
     Text,
     Usage,
 )
+from bot.llm.protocol import Asked as ModelAsked
 from bot.llm.router import EmptyAnswer, ModelRouter
 from bot.llm.scripted import ScriptedModel, Step
 from tests.fakes.clock import FakeClock
@@ -42,7 +43,7 @@ RETRYABLE = [DOWN, LLMRateLimited("busy"), StreamBroken("cut"), LLMTimeout("slow
 async def test_an_answer_passes_through_and_a_retry_is_not_needed() -> None:
     room = Room([["Hel", Alive(), "lo"]], ["never"])
     asked, passed = await room.ask()
-    assert asked.deltas[:3] == [Text(text="Hel"), Alive(), Text(text="lo")]
+    assert asked.answer[:3] == [Text(text="Hel"), Alive(), Text(text="lo")]
     assert finish_of(asked.deltas).model == "a"
     assert (room.calls, passed) == ([1, 0], 0.0)
     assert room.models[0].prompts == [HELLO]
@@ -179,7 +180,7 @@ async def test_an_empty_answer_is_tried_once_more() -> None:
 async def test_white_space_before_the_first_word_waits_for_it() -> None:
     room = Room([[" ", "\n", "Hi", " ", "you"]])
     asked, _ = await room.ask()
-    assert asked.deltas[:5] == [Alive(), Alive(), Text(text=" \nHi"), Text(text=" "), Text(text="you")]
+    assert asked.answer[:5] == [Alive(), Alive(), Text(text=" \nHi"), Text(text=" "), Text(text="you")]
 
 
 async def test_all_tokens_spent_on_thoughts_is_for_the_operator() -> None:
@@ -235,7 +236,7 @@ async def test_a_failure_that_may_pass_is_told_before_one_that_stays() -> None:
 async def test_leaving_or_cancelling_closes_the_model_s_stream() -> None:
     room = Room([["Hel", asyncio.Event()], [asyncio.Event()], ["Hi", "ho"]])
     async with room.router.stream(HELLO) as deltas:
-        assert await anext(deltas) == Text(text="Hel")
+        assert [await anext(deltas), await anext(deltas)] == [ModelAsked(model="a"), Text(text="Hel")]
     asked = Asked(room.router)
     await until(lambda: room.calls == [2])
     asked.task.cancel()

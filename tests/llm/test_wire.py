@@ -96,8 +96,9 @@ async def test_no_connection_ends_at_its_deadline(server: ModelServer) -> None:
     await clock.advance(timedelta(seconds=4.9))
     assert not asked.task.done()
     await clock.advance(timedelta(seconds=0.2))
-    with pytest.raises(LLMTimeout, match="no connection for 5 s"):
+    with pytest.raises(LLMTimeout, match="no connection for 5 s") as slow:
         await asked.task
+    assert not slow.value.sent
     await model.aclose()
 
 
@@ -112,8 +113,9 @@ async def test_no_first_event_ends_at_its_deadline(server: ModelServer) -> None:
             await clock.advance(timedelta(seconds=29))
             assert not asked.task.done()
             await clock.advance(timedelta(seconds=1.1))
-            with pytest.raises(LLMTimeout, match="no answer for 30 s"):
+            with pytest.raises(LLMTimeout, match="no answer for 30 s") as slow:
                 await asked.task
+            assert slow.value.sent
         await until(lambda: server.left, "the hang-up")
         server.requests.clear()
         server.left.clear()

@@ -17,7 +17,23 @@ from hypothesis.stateful import (
     rule,
 )
 
-from store import Answer, ConversationNotFound, Ending, Hold, LeaseLost, Role, Store, TurnState, open_store
+from store import (
+    Answer,
+    Charge,
+    ConversationNotFound,
+    Ending,
+    Hold,
+    LeaseLost,
+    Limit,
+    Order,
+    Payer,
+    Period,
+    Role,
+    Store,
+    TurnState,
+    Unit,
+    open_store,
+)
 from tests.contracts.store_words import AT, FENCED, LEASE, MINUTE, OVER, message, room
 from tests.fakes.clock import FakeClock
 from tests.store.store_model import StoreModel
@@ -27,7 +43,13 @@ POSITIONS = st.none() | st.integers(-3, 40).map(lambda n: n * 1000)
 SOON = st.integers(0, 9).map(lambda n: AT + n * MINUTE)
 NUMBERS = st.integers(0, 2)
 NOBODYS = Hold(turn_id=404, conversation_id=404, epoch=404)
+MOST = st.sampled_from([None, None, 1, 2])
+COSTS = st.none() | st.integers(0, 60)
 FINAL = st.sampled_from([state for state in TurnState if state.final])
+
+
+def charge(money):
+    return None if money is None else Charge(author_id="U1", prompt_tokens=money, money=money)
 
 
 class TurnMachine(RuleBasedStateMachine):
@@ -76,23 +98,25 @@ class TurnMachine(RuleBasedStateMachine):
         self.accept(given)
         return given
 
-    @rule(target=copies, key=ROOMS, position=POSITIONS, at=SOON)
-    def somebody_speaks(self, key, position, at):
+    @rule(target=copies, key=ROOMS, position=POSITIONS, at=SOON, author=st.sampled_from(["Ann", "Bob"]))
+    def somebody_speaks(self, key, position, at, author):
         current = self.model.current(key)
         told = current is not None and position in self.model.conversations[current].answers
         if told and position not in self.model.conversations[current].said:
             position = None  # an appended answer stands there: no platform's position is that low
-        given = message(self.next_text(), key=key, position=position, at=at)
+        given = message(self.next_text(), key=key, position=position, at=at, author=author)
+        self.model.authors[given.message_id] = author
         self.accept(given)
         return given
 
-    @rule(key=ROOMS)
-    def somebody_speaks_and_is_heard_at_once(self, key):
+    @rule(key=ROOMS, most=MOST)
+    def somebody_speaks_and_is_heard_at_once(self, key, most):
         given = message(self.next_text(), key=key)
         current = self.model.current(key)
         one = self.model.conversations.get(current)
         at_rest = one is None or (one.next is None and one.hold is None)
-        accepted = self.runner.run(self.store.accept_and_claim(given, lease=LEASE, window=100))
+        at_rest = at_rest and not self.model.is_paused(key) and not self.model.is_full(most)
+        accepted = self.runner.run(self.store.accept_and_claim(given, lease=LEASE, window=100, per_workspace=most))
         id_ = accepted.conversation_id
         self.model.accept(
             id_, given.key, given.event_id, given.message_id, given.position, given.text, given.address, given.at
@@ -136,13 +160,15 @@ class TurnMachine(RuleBasedStateMachine):
         one.active_at = max(one.active_at, at)
         assert (kept.position, kept.text) == (one.last, text)
 
-    @rule(window=st.sampled_from([1, 5, 100]), lease=st.sampled_from([LEASE, LEASE, LEASE, OVER]))
-    def a_worker_claims(self, window, lease):
-        self.claim(window, lease)
+    @rule(window=st.sampled_from([1, 5, 100]), lease=st.sampled_from([LEASE, LEASE, LEASE, OVER]), most=MOST)
+    def a_worker_claims(self, window, lease, most):
+        self.claim(window, lease, most)
 
-    def claim(self, window, lease):
-        expected = self.model.next_claim()
-        claim = self.runner.run(self.store.claim(lease=lease, window=window, platforms=["slack"]))
+    def claim(self, window, lease, most=None):
+        expected = self.model.next_claim(most)
+        claim = self.runner.run(
+            self.store.claim(lease=lease, window=window, platforms=["slack"], per_workspace=most),
+        )
         assert (claim.hold.conversation_id if claim else None) == expected
         if claim is None:
             return None
@@ -206,14 +232,16 @@ class TurnMachine(RuleBasedStateMachine):
         if held := self.held(hold, self.store.record_part(hold, number, name)):
             held[0][1].parts[number] = name
 
-    @rule(who=NUMBERS)
-    def a_worker_finishes(self, who):
-        self.finish(self.holder(who))
+    @rule(who=NUMBERS, cost=COSTS)
+    def a_worker_finishes(self, who, cost):
+        self.finish(self.holder(who), cost)
 
-    def finish(self, hold):
+    def finish(self, hold, cost=None):
         text = self.next_text()
-        if held := self.held(hold, self.store.finish(hold, Answer(text=text, ending=Ending.COMPLETE))):
+        answer = Answer(text=text, ending=Ending.COMPLETE)
+        if held := self.held(hold, self.store.finish(hold, answer, charge=charge(cost))):
             (one, turn), finished = held
+            self.model.bill(hold, cost)
             assert finished != turn.to_take_back
             if turn.to_take_back:
                 turn.told = True
@@ -221,11 +249,12 @@ class TurnMachine(RuleBasedStateMachine):
             turn.state, turn.error, turn.answer, turn.answered = TurnState.DELIVERING, "", text, max(turn.positions)
             one.answers[turn.answered] = text
 
-    @rule(who=NUMBERS)
-    def a_worker_fails(self, who):
+    @rule(who=NUMBERS, cost=COSTS)
+    def a_worker_fails(self, who, cost):
         hold = self.holder(who)
-        if held := self.held(hold, self.store.finish(hold, None, error="model_down")):
+        if held := self.held(hold, self.store.finish(hold, None, error="model_down", charge=charge(cost))):
             (_, turn), finished = held
+            self.model.bill(hold, cost)
             assert finished != turn.to_take_back
             if turn.to_take_back:
                 turn.told = True
@@ -241,10 +270,22 @@ class TurnMachine(RuleBasedStateMachine):
             (one, turn), _ = held
             self.model.settle(one, turn, state)
 
-    @rule(who=NUMBERS)
-    def a_worker_gives_its_turn_back(self, who):
+    @rule(who=NUMBERS, money=st.integers(0, 90))
+    def a_worker_orders(self, who, money):
         hold = self.holder(who)
-        if held := self.held(hold, self.store.release(hold)):
+        limit = Limit(payer=Payer.ALL, unit=Unit.MONEY, period=Period.DAY, amount=150)
+        order = Order(author_id="U1", tokens=money, money=money, limits=(limit,))
+        if held := self.held(hold, self.store.reserve(hold, order)):
+            _, grant = held
+            assert (grant.refused is not None) == (self.model.money - self.model.own_money(hold) + money > 150)
+            if grant.refused is None:
+                self.model.bill(hold, money)
+
+    @rule(who=NUMBERS, cost=COSTS)
+    def a_worker_gives_its_turn_back(self, who, cost):
+        hold = self.holder(who)
+        if held := self.held(hold, self.store.release(hold, charge=charge(cost))):
+            self.model.bill(hold, cost)
             (one, turn), _ = held
             turn.attempts -= 1
             one.hold = None

@@ -48,6 +48,8 @@ class ModelConversation:
     active_at: datetime
     ended: bool = False
     expired_at: datetime | None = None
+    ended_before: bool = False
+    """It had ended when it expired."""
     last: int = 0
     said: dict[int, str] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
@@ -93,11 +95,19 @@ class ModelConversation:
 
 
 class StoreModel:
-    """The conversations by their ids."""
+    """The conversations by their ids, what operators decided, and one account for all."""
 
     def __init__(self) -> None:
         self.conversations: dict[int, ModelConversation] = {}
+        self.paused: set[str] = set()
+        """Channels; "" is the workspace."""
+        self.running_most: int | None = None
+        self.money = 0
+        self.bills: dict[int, tuple[int, int]] = {}
+        """What each turn's last holder has on the account, with its epoch."""
         self.seen: set[tuple[str, str]] = set()
+        self.authors: dict[str, str] = {}
+        """Who said what, by the platform's names, where it was not Ann."""
         self._places = itertools.count()
 
     def current(self, key: ConversationKey) -> int | None:
@@ -135,10 +145,34 @@ class StoreModel:
         turn.positions.append(place)
         turn.address = address
 
-    def next_claim(self) -> int | None:
+    def next_claim(self, per_workspace: int | None = None) -> int | None:
         """Whose turn is it?"""
-        free = ((one.next.place, id_) for id_, one in self.conversations.items() if one.hold is None and one.next)
+        free = (
+            (turn.place, id_)
+            for id_, one in self.conversations.items()
+            for turn in one.turns
+            if turn.open and one.hold is None and not self.is_paused(one.key)
+            if turn.state is not TurnState.QUEUED or (turn is one.next and not self.is_full(per_workspace))
+        )
         return min(free, default=(0, None))[1]
+
+    def is_paused(self, key: ConversationKey) -> bool:
+        return bool(self.paused & {"", key.channel})
+
+    def is_full(self, per_workspace: int | None) -> bool:
+        most = per_workspace if self.running_most is None else self.running_most
+        return most is not None and sum(one.hold is not None for one in self.conversations.values()) >= most
+
+    def own_money(self, hold: Hold) -> int:
+        """What a hold has on the account."""
+        epoch, money = self.bills.get(hold.turn_id, (hold.epoch, 0))
+        return money if epoch == hold.epoch else 0
+
+    def bill(self, hold: Hold, money: int | None) -> None:
+        """Put a bill in place of the one before; what another holder's was stays on the account."""
+        if money is not None:
+            self.money += money - self.own_money(hold)
+            self.bills[hold.turn_id] = (hold.epoch, money)
 
     def claim(self, id_: int, hold: Hold) -> ModelTurn:
         one = self.conversations[id_]
@@ -260,6 +294,30 @@ class StoreModel:
                 if one.queued:
                     one.queued.state = TurnState.UNDELIVERABLE
         return sorted(ended)
+
+    def expire(self, one: ModelConversation, at: datetime) -> None:
+        one.ended_before, one.ended, one.expired_at = one.ended, True, at
+
+    def restore(self, id_: int, at: datetime) -> bool:
+        one = self.conversations.get(id_)
+        if one is None or one.expired_at is None:
+            return False
+        followed = any(later > id_ and other.key == one.key for later, other in self.conversations.items())
+        one.ended, one.expired_at, one.active_at = one.ended_before or followed, None, max(one.active_at, at)
+        return True
+
+    def forget(self, author: str) -> tuple[int, int]:
+        """Erase all that somebody said; return how many conversations and messages went."""
+        whole = 0
+        before = sum(len(one.history()) for one in self.conversations.values())
+        for id_, one in list(self.conversations.items()):
+            theirs = [name for name in one.names if self.authors.get(name, "Ann") == author]
+            if theirs and len(theirs) == len(one.names):
+                del self.conversations[id_]
+                whole += 1
+            elif theirs:
+                self.retract(one.key.channel, theirs)
+        return whole, before - sum(len(one.history()) for one in self.conversations.values())
 
     def due(self, before: datetime) -> list[int]:
         """What `expire` would take, oldest first."""

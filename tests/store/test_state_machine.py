@@ -1,11 +1,11 @@
 """Random histories on a real file, compared with a model of dictionaries after every step.
 
 What it covers that single laws do not: every order of accept, claim, absorb, crash, retry, stop, revise, retract, close,
-end, delete, expire, purge and reopening, with copies, late messages and overfull turns in between.
+end, delete, forget, expire, restore, purge, pause and reopening, with copies, late messages and overfull turns in between;
+and that what is set aside and charged adds up, whoever is lost on the way.
 """
 
 import asyncio
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,26 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from store import ConversationNotFound, TurnState, open_store
+from store import (
+    ON,
+    PAUSED,
+    WORKSPACE_RUNNING,
+    ConversationNotFound,
+    Payer,
+    Period,
+    Setting,
+    Spot,
+    TurnState,
+    open_store,
+)
 from tests.contracts.store_words import AT, LEASE, MINUTE, named, room
-from tests.store.store_machine import NUMBERS, ROOMS, SOON, TurnMachine
+from tests.store.store_machine import MOST, NUMBERS, ROOMS, SOON, TurnMachine
+
+SPOTS = st.sampled_from([None, Spot(platform="slack", workspace="T1"), Spot(platform="slack", workspace="T1", channel="C1")])
+
+
+def lies_in(key, spot, anywhere):
+    return anywhere if spot is None else spot.channel in ("", key.channel)
 
 
 class StoreMachine(TurnMachine):
@@ -120,27 +137,70 @@ class StoreMachine(TurnMachine):
         one = self.model.conversations.pop(id_, None)
         assert self.runner.run(self.store.delete(id_)) == (len(one.said) + len(one.answers) if one else 0)
 
-    @rule(before=SOON, limit=st.integers(1, 3))
-    def the_sweeper_expires(self, before, limit):
-        due = self.model.due(before)
-        gone = self.runner.run(self.store.expire(before=before, at=AT, limit=limit))
-        assert gone == min(limit, len(due))
-        left = [self.model.conversations[id_].active_at for id_ in due[gone:]]
-        for id_ in due:
-            if gone and self.model.conversations[id_].active_at <= min(left, default=AT + timedelta(days=1)):
-                # Of several that are equally old any may go first: the store is asked which.
-                self.follow(id_)
-
-    def follow(self, id_):
-        """Learn from the store whether a conversation has expired: it is not tried again, and its key has moved on."""
-        expired = self.runner.run(
-            self.store._writer.run(
-                lambda db: db.execute("SELECT expired_at IS NOT NULL FROM conversation WHERE id = ?", (id_,)).fetchone()[0]
+    @rule(before=SOON, limit=st.integers(1, 3), within=SPOTS, but=SPOTS)
+    def the_sweeper_expires(self, before, limit, within, but):
+        spared = () if but is None else (but,)
+        gone, since = 0, None
+        while True:
+            batch = self.runner.run(
+                self.store.expire(before=before, at=AT, limit=limit, within=within, but=spared, since=since)
             )
-        )
-        if expired:
-            self.model.conversations[id_].expired_at = AT
-            self.model.conversations[id_].ended = True
+            assert batch.looked_at <= limit
+            gone, since = gone + batch.expired, batch.next
+            if since is None:
+                break
+        due = [self.model.conversations[id_] for id_ in self.model.due(before)]
+        due = [one for one in due if lies_in(one.key, within, True) and not lies_in(one.key, but, False)]
+        assert gone == len(due)
+        for one in due:
+            self.model.expire(one, AT)
+
+    @rule(number=NUMBERS)
+    def an_operator_ends_a_conversation(self, number):
+        id_ = self.pick(number)
+        one = self.model.conversations.get(id_)
+        there = one is not None and one.expired_at is None
+        assert self.runner.run(self.store.expire_now("slack", "T1", id_, at=AT)) == there
+        if there:
+            queued, running = one.queued, one.running
+            self.model.expire(one, AT)
+            if queued:
+                queued.state = TurnState.CANCELLED
+            if running:
+                running.stop, running.redo = True, False
+
+    @rule(number=NUMBERS, at=SOON)
+    def an_operator_takes_an_end_back(self, number, at):
+        id_ = self.pick(number)
+        assert self.runner.run(self.store.restore("slack", "T1", id_, at=at)) == self.model.restore(id_, at)
+
+    @rule(author=st.sampled_from(["Ann", "Bob"]))
+    def somebody_wants_everything_of_theirs_forgotten(self, author):
+        gone = self.runner.run(self.store.forget_person("slack", "T1", f"U-{author}", at=AT + 10 * MINUTE))
+        assert (gone.conversations, gone.messages) == self.model.forget(author)
+
+    @rule(channel=st.sampled_from(["", "C1", "C2"]), go_on=st.booleans())
+    def an_operator_pauses(self, channel, go_on):
+        self.decide(Setting(platform="slack", workspace="T1", channel=channel, name=PAUSED, value="" if go_on else ON))
+        (self.model.paused.discard if go_on else self.model.paused.add)(channel)
+
+    @precondition(lambda self: self.model.paused)
+    @rule()
+    def an_operator_resumes_everything(self):
+        for channel in sorted(self.model.paused):
+            self.decide(Setting(platform="slack", workspace="T1", channel=channel, name=PAUSED, value=""))
+        self.model.paused.clear()
+
+    @rule(most=MOST)
+    def an_operator_says_how_many_run_at_once(self, most):
+        value = "" if most is None else str(most)
+        self.decide(Setting(platform="slack", workspace="T1", name=WORKSPACE_RUNNING, value=value))
+        self.model.running_most = most
+
+    def decide(self, setting):
+        version = self.runner.run(self.store.settings_version())
+        before = self.runner.run(self.store.put_setting(setting, author_id="U1", at=AT))
+        assert (self.runner.run(self.store.settings_version()) == version) == (before == setting.value)
 
     @precondition(lambda self: any(one.expired_at for one in self.model.conversations.values()))
     @rule(limit=st.sampled_from([1, 5, 100]))
@@ -160,6 +220,11 @@ class StoreMachine(TurnMachine):
 
     @rule()
     def an_operator_looks(self):
+        held = sum(one.hold is not None for one in self.model.conversations.values())
+        assert self.runner.run(self.store.running_in("slack", ["T1"])) == held
+        for one in self.runner.run(self.store.standing("slack", "T1", "C1", "U1")):
+            if one.period is Period.DAY and one.payer is not Payer.CHANNEL:
+                assert (one.money, one.tokens) == (self.model.money, self.model.money)
         status = self.runner.run(self.store.status())
         everyone = self.model.conversations.values()
         assert status.queued == sum(one.queued is not None for one in everyone)

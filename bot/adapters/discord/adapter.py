@@ -15,6 +15,7 @@ from bot.adapters.discord.connection import calm_library_log, stay_connected
 from bot.adapters.discord.endpoints import API_BASE_URL, GATEWAY_URL, point_at
 from bot.adapters.discord.gate import LOGIN, Gate
 from bot.adapters.discord.inbox import Inbox
+from bot.adapters.discord.members import Members
 from bot.adapters.discord.places import PLATFORM, Places
 from bot.adapters.discord.registration import install
 from bot.adapters.discord.surface import DiscordSurface
@@ -89,6 +90,7 @@ class DiscordAdapter:
             inbox,
             marks,
             Places(self._logged_in, self._clock),
+            Members(self._logged_in, self._clock),
             self._logged_in,
             self.surface,
             self._clock,
@@ -102,6 +104,7 @@ class DiscordAdapter:
                 commands=inside.commands,
                 presses=inside.presses,
                 intake=inside.intake,
+                authority=inside.authority,
                 store=inside.store,
                 rules=inside.rules,
                 clock=self._clock,

@@ -12,8 +12,9 @@ import discord
 from bot.adapters.discord.custom_ids import CONTROL_ID
 from bot.adapters.discord.interactions import place_of, respond
 from bot.adapters.discord.places import Places
+from bot.adapters.discord.standing import of_caller
 from bot.chat.controls import ControlPresses
-from bot.chat.protocol import Control, ControlCall
+from bot.chat.protocol import CommandReply, Control, ControlCall
 from bot.clock import Clock
 
 
@@ -35,22 +36,25 @@ def control_button(
             return cls(item, Control(match["control"]), int(match["turn"]))
 
         async def callback(self, interaction: discord.Interaction[Any]) -> None:
-            async def work() -> str:
-                return await presses.press(await self._call(interaction))
+            async def work() -> CommandReply:
+                return CommandReply(text=await presses.press(await self._call(interaction)))
 
             await respond(interaction, work)
 
         async def _call(self, interaction: discord.Interaction[Any]) -> ControlCall:
             under = interaction.message
-            _, address = await place_of(interaction, places, reply_to=under.id if under else None)
+            where, address = await place_of(interaction, places, reply_to=under.id if under else None)
             return ControlCall(
                 control=self.control,
                 turn_id=self.turn_id,
+                place=where.place,
                 address=address,
                 message_id=str(interaction.id),
                 position=interaction.id,
                 author_id=str(interaction.user.id),
                 author_name=interaction.user.display_name,
+                standing=of_caller(interaction),
+                category=places.category_of(where),
                 at=clock.now(),
             )
 

@@ -13,6 +13,7 @@ import structlog
 
 from bot.adapters.discord.inbound import incoming, is_speech
 from bot.adapters.discord.inbox import Inbox, Room
+from bot.adapters.discord.members import Members
 from bot.adapters.discord.permissions import may_answer
 from bot.adapters.discord.places import PLATFORM, Places, workspace_of
 from bot.adapters.discord.watermarks import Watermarks
@@ -44,6 +45,7 @@ class Gate:
         inbox: Inbox,
         marks: Watermarks,
         places: Places,
+        members: Members,
         client: Callable[[], discord.Client],
         surface: Surface,
         clock: Clock,
@@ -59,6 +61,7 @@ class Gate:
         self._marks = marks
         self._client = client
         self._places = places
+        self._members = members
         self._surface = surface
         self._clock = clock
         self._content = content
@@ -72,8 +75,11 @@ class Gate:
         """Take in a message that was read later, and return when it was handled.
 
         Raises:
-            DeliveryDelayed: there is no room for it now.
+            DeliveryDelayed: there is no room for it now, or Discord does not tell who its author is.
         """
+        if is_speech(message, our_id(self._client())):
+            # Asked for first, and remembered: a question without an answer holds up what is read, not what is said now.
+            await self._members.standing(message)
         handled = self._said(message, again=True)
         if handled is None:
             raise DeliveryDelayed("too much waits to be handled", retry_after=self._surface.limits.status)
@@ -163,8 +169,15 @@ class Gate:
         except Unreachable:  # it went while the message waited
             return None, None
         own_role = message.guild.self_role if message.guild is not None else None
-        roles = {own_role.id} if own_role is not None else set()
-        return where, incoming(message, where, us=us, own_roles=roles, content=self._content)
+        return where, incoming(
+            message,
+            where,
+            us=us,
+            own_roles={own_role.id} if own_role is not None else set(),
+            standing=await self._members.standing(message),
+            category=self._places.category_of(where),
+            content=self._content,
+        )
 
     async def _tell(self, said: IncomingMessage, outcome: Outcome, *, again: bool = False) -> None:
         """Say a notice in place of an answer; like one it notifies its author once. `again`: it may have been said."""

@@ -14,6 +14,7 @@ import discord
 
 from bot.adapters.discord.places import PLATFORM
 from bot.adapters.where import Where
+from bot.chat.callers import Standing
 from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
 
 SAID_BY_PEOPLE = (discord.MessageType.default, discord.MessageType.reply)
@@ -45,12 +46,20 @@ def is_speech(message: discord.Message, us: int) -> bool:
 
 
 def incoming(
-    message: discord.Message, where: Where, *, us: int, own_roles: Collection[int], content: bool = True
+    message: discord.Message,
+    where: Where,
+    *,
+    us: int,
+    own_roles: Collection[int],
+    standing: Standing,
+    category: str = "",
+    content: bool = True,
 ) -> IncomingMessage | None:
     """Normalise a message; None when it is nothing that somebody said to be heard.
 
-    `us` is our user's id, `own_roles` those of the roles that Discord made for us. Without `content` we may read only what
-    is said to us: an empty message in a guild is one that we may not read.
+    `us` is our user's id, `own_roles` those of the roles that Discord made for us, `standing` what its author is there and
+    `category` what the channel stands under. Without `content` we may read only what is said to us: an empty message in a
+    guild is one that we may not read.
     """
     if not is_speech(message, us):
         return None
@@ -79,6 +88,8 @@ def incoming(
         author_name=message.author.display_name,
         text=_said(names.readable(_without_our_mention(message.content, us, own_roles)), message, message.poll),
         sent_at=message.created_at,
+        standing=standing,
+        category=category,
         addressed=where.place is Place.DIRECT or mentioned or bool(answers),
         from_bot=message.author.bot,
         answers=answers,

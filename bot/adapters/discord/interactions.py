@@ -16,8 +16,9 @@ from bot.adapters.discord.places import PLATFORM, Places
 from bot.adapters.discord.rest_errors import translated
 from bot.adapters.discord.surface import LIMITS
 from bot.adapters.failures import describe
+from bot.adapters.where import Where
 from bot.chat import words
-from bot.chat.protocol import Address, DeliveryError, Place, Unreachable
+from bot.chat.protocol import Address, CommandReply, DeliveryError, ReplyFile, Unreachable
 from bot.chat.splitting import split
 
 PARTS = 5
@@ -29,9 +30,9 @@ log = structlog.get_logger(__name__)
 
 
 async def respond(
-    interaction: discord.Interaction[Any], work: Callable[[], Awaitable[str]], *, private: bool = True
+    interaction: discord.Interaction[Any], work: Callable[[], Awaitable[CommandReply]], *, private: bool = True
 ) -> None:
-    """Acknowledge an interaction, do its `work` at most once, and show what that says, if anything.
+    """Acknowledge an interaction, do its `work` at most once, and show what that says, if anything, and its files.
 
     An outermost loop: never raises. A command looks like thinking meanwhile, to everybody unless it is `private`; a press
     shows nothing.
@@ -43,17 +44,19 @@ async def respond(
         log.warning("interaction.dead", kind=interaction.type.name, reason=str(exc))
         return
     try:
-        text = await work()
+        reply = await work()
     except Exception as exc:  # noqa: BLE001 - whoever waits for an answer gets one
         log.error("interaction.failed", kind=interaction.type.name, error=describe(exc))
-        text = words.COMMAND_FAILED
-    if text:
-        await _answer(interaction, text, private=private)
+        reply = CommandReply(text=words.COMMAND_FAILED)
+    if reply.text:
+        await _answer(interaction, reply.text, private=private)
+    for file in reply.files:
+        await _hand_over(interaction, file)
 
 
 async def place_of(
     interaction: discord.Interaction[Any], places: Places, *, reply_to: int | None = None
-) -> tuple[Place, Address]:
+) -> tuple[Where, Address]:
     """Say where an interaction was made, and where an answer to it goes: in reply to a message, if one is named.
 
     Raises:
@@ -62,7 +65,7 @@ async def place_of(
     if not isinstance(interaction.channel, discord.abc.Messageable):
         raise Unreachable("nobody can write where this was called from")
     where = await places.of(interaction.channel)
-    return where.place, Address(
+    return where, Address(
         platform=PLATFORM,
         workspace=where.workspace,
         channel=where.channel,
@@ -76,7 +79,7 @@ async def _answer(interaction: discord.Interaction[Any], text: str, *, private: 
     try:
         with translated(repeatable=False):
             if len(replies) > PARTS:
-                await _send(interaction, "", attached=text, private=private)
+                await _send(interaction, "", file=ReplyFile(name=FILE_NAME, data=text.encode()), private=private)
                 return
             for reply in replies:
                 await _send(interaction, reply, private=private)
@@ -84,19 +87,32 @@ async def _answer(interaction: discord.Interaction[Any], text: str, *, private: 
         log.warning("interaction.not_answered", kind=interaction.type.name, reason=str(exc))
 
 
-async def _send(interaction: discord.Interaction[Any], text: str, *, attached: str = "", private: bool) -> None:
+async def _hand_over(interaction: discord.Interaction[Any], file: ReplyFile) -> None:
+    """Send a file to the caller alone, by a message of its own, or say why it does not come."""
+    if len(file.data) > interaction.filesize_limit:
+        await _answer(interaction, words.file_too_large(file.name, interaction.filesize_limit), private=True)
+        return
+    try:
+        with translated(repeatable=False):
+            await _send(interaction, "", file=file, private=True)
+    except DeliveryError as exc:
+        log.warning("interaction.file_not_sent", kind=interaction.type.name, reason=str(exc))
+        await _answer(interaction, words.file_not_sent(file.name), private=True)
+
+
+async def _send(interaction: discord.Interaction[Any], text: str, *, file: ReplyFile | None = None, private: bool) -> None:
     """Send one message that pings nobody and unfurls nothing; after the 15 minutes, to the channel if it is for all."""
     nobody = discord.AllowedMentions.none()
     try:
         await interaction.followup.send(
-            text, files=_files(attached), ephemeral=private, suppress_embeds=True, allowed_mentions=nobody
+            text, files=_attached(file), ephemeral=private, suppress_embeds=True, allowed_mentions=nobody
         )
     except discord.HTTPException as exc:
         if private or exc.code not in TOKEN_IS_OVER or interaction.channel_id is None:
             raise
         channel = interaction.client.get_partial_messageable(interaction.channel_id)
-        await channel.send(text, files=_files(attached), suppress_embeds=True, allowed_mentions=nobody)
+        await channel.send(text, files=_attached(file), suppress_embeds=True, allowed_mentions=nobody)
 
 
-def _files(text: str) -> list[discord.File]:
-    return [discord.File(io.BytesIO(text.encode()), FILE_NAME)] if text else []
+def _attached(file: ReplyFile | None) -> list[discord.File]:
+    return [discord.File(io.BytesIO(file.data), file.name)] if file is not None else []

@@ -57,6 +57,11 @@ class Places:
             return Where(place=Place.THREAD, workspace=workspace, channel=str(parent), thread=str(channel.id))
         return Where(place=Place.CHANNEL, workspace=workspace, channel=str(channel.id))
 
+    def category_of(self, where: Where) -> str:
+        """Return the category that a place's channel stands under, "" for none or one that is not known."""
+        category = getattr(self._client().get_channel(int(where.channel)), "category_id", None)
+        return str(category) if category is not None else ""
+
     async def _ask(self, channel_id: int) -> int:
         client = self._client()
         channel = client.get_channel(channel_id)

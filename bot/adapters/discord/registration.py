@@ -18,6 +18,7 @@ from bot.adapters.discord.places import Places
 from bot.adapters.discord.rest_errors import FAILURES, translated
 from bot.adapters.discord.slash import SlashCommands
 from bot.chat import words
+from bot.chat.authority import Authority
 from bot.chat.commands import Commands
 from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
@@ -61,6 +62,7 @@ async def install(
     commands: Commands,
     presses: ControlPresses,
     intake: Intake,
+    authority: Authority,
     store: Store,
     rules: RuleBook,
     clock: Clock,
@@ -74,7 +76,7 @@ async def install(
     tree = Tree(client)
     for group in SlashCommands(commands, places=places, rules=rules, clock=clock).groups():
         tree.add_command(group)
-    tree.add_command(AskAbout(intake, places=places, rules=rules).entry())
+    tree.add_command(AskAbout(intake, authority=authority, places=places, rules=rules).entry())
     await _register(tree, store, clock)
 
 

@@ -6,6 +6,7 @@ sight; who may do what is decided at every call, by `bot.chat.commands`.
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +16,11 @@ from discord import AppCommandOptionType, app_commands
 
 from bot.adapters.discord.interactions import place_of, respond
 from bot.adapters.discord.places import PLATFORM, Places
+from bot.adapters.discord.standing import of_caller
 from bot.chat.commands import SUGGESTIONS, TABLE, Command, Commands, Group
 from bot.chat.options import Option, OptionKind, OptionRefused, join_options
 from bot.chat.policy import key_of
-from bot.chat.protocol import CommandCall, DeliveryError
+from bot.chat.protocol import CommandCall, CommandReply, DeliveryError
 from bot.chat.rules import RuleBook
 from bot.clock import Clock, time_limit
 
@@ -53,10 +55,12 @@ class SlashCommands:
         """Say what could be meant by what was `typed` into an option so far; nothing rather than too late."""
         try:
             async with time_limit(self._clock, SUGGESTING):
-                others = {name: value for name, value in interaction.namespace if name != option.name}
-                found = await self._commands.suggest(await self._call(interaction, row, others), option, typed)
+                before = {known.name for known in row.options[: row.options.index(option)]}
+                chosen = {name: value for name, value in interaction.namespace if name in before}
+                call = replace(await self._call(interaction, row), argument=_argument(row, chosen))
+                found = await self._commands.suggest(call, option, typed)
         except (OptionRefused, DeliveryError, TimeoutError) as exc:  # whoever types goes on without
-            log.warning("command.not_suggested", command=row.name, option=option.name, reason=type(exc).__name__)
+            log.warning("command.not_suggested", command=row.path, option=option.name, reason=type(exc).__name__)
             return []
         return [text for text in found if 0 < len(text) <= SUGGESTION_LENGTH][:SUGGESTIONS]
 
@@ -70,15 +74,7 @@ class SlashCommands:
 
     def _command(self, row: Command) -> app_commands.Command[Any, ..., None]:
         async def run(interaction: discord.Interaction[Any], **chosen: str | int | None) -> None:
-            async def work() -> str:
-                try:
-                    call = await self._call(interaction, row, chosen)
-                except OptionRefused as exc:
-                    return str(exc)
-                reply = await self._commands.handle(call)
-                return in_columns(reply.text) if reply.columns else reply.text
-
-            await respond(interaction, work, private=row.private)
+            await respond(interaction, lambda: self._run(interaction, row, chosen), private=row.private)
 
         # discord.py learns a command's options from its callback's signature; ours stand in the table.
         first = inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -86,6 +82,18 @@ class SlashCommands:
         run.__signature__ = inspect.Signature([first, *options])  # type: ignore[attr-defined]
         app_commands.describe(**{option.name: sentence(option.summary) for option in row.options})(run)
         return app_commands.Command(name=row.name, description=sentence(row.summary), callback=run)
+
+    async def _run(
+        self, interaction: discord.Interaction[Any], row: Command, chosen: Mapping[str, str | int | None]
+    ) -> CommandReply:
+        call = await self._call(interaction, row)
+        try:
+            call = replace(call, argument=_argument(row, chosen))
+        except OptionRefused as exc:
+            if await self._commands.offers(call):  # to others there is no such command, whatever they choose for it
+                return CommandReply(text=str(exc))
+        reply = await self._commands.handle(call)
+        return replace(reply, text=in_columns(reply.text)) if reply.columns else reply
 
     def _parameter(self, row: Command, option: Option) -> inspect.Parameter:
         return inspect.Parameter(
@@ -95,19 +103,19 @@ class SlashCommands:
             annotation=_Value(option) if option.suggests is None else _SuggestedValue(self, row, option),
         )
 
-    async def _call(
-        self, interaction: discord.Interaction[Any], row: Command, chosen: Mapping[str, str | int | None]
-    ) -> CommandCall:
-        place, address = await place_of(interaction, self._places)
+    async def _call(self, interaction: discord.Interaction[Any], row: Command) -> CommandCall:
+        where, address = await place_of(interaction, self._places)
         author_id = str(interaction.user.id)
         return CommandCall(
-            name=row.name,
-            argument=join_options(row.options, {name: value for name, value in chosen.items() if value is not None}),
-            place=place,
-            key=key_of(place, address, author_id, self._rules.of(PLATFORM, address.workspace, address.channel)),
+            name=row.path,
+            argument="",
+            place=where.place,
+            key=key_of(where.place, address, author_id, self._rules.of(PLATFORM, address.workspace, address.channel)),
             address=address,
             author_id=author_id,
             author_name=interaction.user.display_name,
+            standing=of_caller(interaction),
+            category=self._places.category_of(where),
             at=self._clock.now(),
         )
 
@@ -128,7 +136,8 @@ class _Value(app_commands.Transformer):
 
     @property
     def max_value(self) -> int | None:
-        return self._option.maximum
+        """The greatest number, or the most characters of a text."""
+        return self._option.longest if self._option.kind is OptionKind.TEXT else self._option.maximum
 
     @property
     def choices(self) -> list[Choice] | None:
@@ -149,6 +158,15 @@ class _SuggestedValue(_Value):
     async def autocomplete(self, interaction: discord.Interaction[Any], value: int | float | str, /) -> list[Choice]:
         found = await self._commands.suggest(interaction, self._row, self._option, str(value))
         return [Choice(name=text, value=text) for text in found]
+
+
+def _argument(row: Command, chosen: Mapping[str, str | int | None]) -> str:
+    """Write what was chosen as the line that somebody would have typed.
+
+    Raises:
+        OptionRefused.
+    """
+    return join_options(row.options, {name: value for name, value in chosen.items() if value is not None})
 
 
 def in_columns(text: str) -> str:

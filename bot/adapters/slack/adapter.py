@@ -25,8 +25,10 @@ from bot.adapters.slack.oauth import InstallPages
 from bot.adapters.slack.people import People
 from bot.adapters.slack.registration import register
 from bot.adapters.slack.socket import FIRST_PAUSE, LONGEST_PAUSE, SocketMode
+from bot.adapters.slack.standing import Standings
 from bot.adapters.slack.surface import SlackSurface
 from bot.adapters.slack.uninstalls import Uninstalls
+from bot.adapters.slack.user_groups import UserGroups, named_by
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
 from bot.chat.policy import Rules
@@ -62,6 +64,7 @@ class _Intake:
     socket: SocketMode | None
     gaps: Gaps
     people: People
+    groups: UserGroups
     afterwards: Afterwards
     marks: Watermarks
 
@@ -72,6 +75,7 @@ class _Intake:
         await self.gaps.close()
         await self.afterwards.close()
         await self.people.close()
+        await self.groups.close()
         await self.marks.write()
 
 
@@ -146,20 +150,12 @@ class SlackAdapter:
             return inside.rules.of(PLATFORM, workspace, channel)
 
         clients, clock, afterwards, api = self._clients, self._clock, self._afterwards, WebApi(self._clients, self._clock)
-        people, marks = People(clients, clock), Watermarks(inside.store, clock)
+        people, groups, marks = People(clients, clock), UserGroups(api, clock), Watermarks(inside.store, clock)
+        standings = Standings(people, groups, clock, named=named_by(inside.rules))
         await self._restore(marks)
         app = build_app(clients)
         registered = register(
-            app,
-            intake=inside.intake,
-            commands=inside.commands,
-            presses=inside.presses,
-            store=inside.store,
-            rules=inside.rules,
-            api=api,
-            lookup=people.names,
-            afterwards=afterwards,
-            clock=clock,
+            app, inside, api=api, lookup=people.names, standings=standings, afterwards=afterwards, clock=clock
         )
         self._native_stop = registered.native_stop
         Uninstalls(inside.store, clients, marks=marks, rules=inside.rules).listen(app)
@@ -167,17 +163,28 @@ class SlackAdapter:
             inside.intake,
             marks,
             people,
+            standings,
             FileFacts(api, clock),
             self.surface,
             afterwards,
             clock,
+            api=api,
             rules=rules,
+            may_speak=inside.authority.may_speak,
             typed=registered.typed.take,
         )
         gaps = Gaps(gate, marks, api, clock, self._rng)
         hear(app, gate, missed=gaps.began)
         socket = self._socket_mode(gaps)
-        self._intake = _Intake(door=self._door, socket=socket, gaps=gaps, people=people, afterwards=afterwards, marks=marks)
+        self._intake = _Intake(
+            door=self._door,
+            socket=socket,
+            gaps=gaps,
+            people=people,
+            groups=groups,
+            afterwards=afterwards,
+            marks=marks,
+        )
         if self._pages is not None and self._credentials.client_secret is not None:
             self._installations = ParleyInstallationStore(
                 inside.store, self._credentials.client_secret, changed=clients.forget

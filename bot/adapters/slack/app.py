@@ -12,10 +12,12 @@ import structlog
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.async_context import AsyncBoltContext
+from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
 from bot.adapters.failures import describe
 from bot.adapters.slack.clients import SlackClients
+from bot.adapters.slack.door import attempt_of
 from bot.adapters.slack.events import Gate
 from bot.adapters.slack.inbound import Us
 from bot.adapters.slack.interactions import workspace_of
@@ -77,9 +79,9 @@ def hear(app: AsyncApp, gate: Gate, *, missed: Callable[[], None]) -> None:
         missed()
         return BoltResponse(status=200, body="")
 
-    async def take(event: Json, body: Json, context: AsyncBoltContext) -> None:
+    async def take(event: Json, body: Json, context: AsyncBoltContext, request: AsyncBoltRequest) -> None:
         us = Us(workspace=workspace_of(context), user_id=context.bot_user_id or "", bot_id=context.bot_id or "")
-        await gate.take(event, us, event_id=str(body.get("event_id") or ""))
+        await gate.take(event, us, event_id=str(body.get("event_id") or ""), delivery=attempt_of(request.headers))
 
     app.middleware(take_limit)
     app.event(ANYTHING)(take)

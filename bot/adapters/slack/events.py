@@ -2,25 +2,43 @@
 
 What returns was handled for good, and only then is it acknowledged. Slack delivers in any order and more than once; order is
 that of the `ts`, and what is known already is known by the store.
+
+Whoever Slack does not tell of for a moment is not turned away for it: their message is not acknowledged either, and Slack
+delivers it again, at once, after a minute and after five. Only the last of these is judged by what is known then.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from bot.adapters.slack.file_facts import FileFacts
-from bot.adapters.slack.inbound import PLATFORM, Us, incoming, is_speech, people_of, where_of
+from bot.adapters.slack.inbound import (
+    PLATFORM,
+    Us,
+    command_line,
+    incoming,
+    is_speech,
+    people_of,
+    team_of,
+    where_of,
+)
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.memory import remember
 from bot.adapters.slack.people import People
+from bot.adapters.slack.private_replies import tell
+from bot.adapters.slack.standing import A_BOT, Assessment, Standings
+from bot.adapters.slack.typed_commands import recognised
 from bot.adapters.slack.watermarks import Watermarks
+from bot.adapters.slack.web_api import WebApi
 from bot.adapters.where import Where
+from bot.chat.callers import Caller
 from bot.chat.intake import IGNORED, Intake, Outcome, Verdict
 from bot.chat.policy import Rules, address_of
-from bot.chat.protocol import IncomingMessage, Place, Surface
+from bot.chat.protocol import CommandReply, DeliveryDelayed, IncomingMessage, Place, Surface
 from bot.clock import Clock
 from store import MessageName
 
@@ -30,10 +48,14 @@ GONE = frozenset(
 """What tells that we can't write in a channel any more."""
 OURS = (Verdict.TAKEN, Verdict.KNOWN)
 """What Intake says of messages in places where the bot takes part."""
+DELIVERIES = 3
+"""How often Slack delivers an event again that is not acknowledged."""
+ASK_AGAIN = timedelta(seconds=2)
+"""When to bring a message again whose author Slack does not tell of just now; Slack's own pauses are its own."""
 
 Json = Any
-Typed = Callable[[IncomingMessage], Awaitable[bool]]
-"""Carries out a message to us that is a command; False when it is speech.
+Typed = Callable[[IncomingMessage, str], Awaitable[bool]]
+"""Carries out a message to us that is a command, by its line as it was written; False when it is speech.
 
 Raises:
     StoreUnavailable: nothing was done.
@@ -44,14 +66,15 @@ Message = tuple[str, str, str]
 log = structlog.get_logger(__name__)
 
 
-async def _no_commands(message: IncomingMessage) -> bool:
+async def _no_commands(message: IncomingMessage, line: str) -> bool:
     return False
 
 
 class Gate:
     """Brings messages, edits, deletions and losses to Intake, and tells authors what it has to say to them.
 
-    Raises (all methods): StoreUnavailable: nothing was taken; it is to be brought once more.
+    Raises (all methods): StoreUnavailable: nothing was taken; it is to be brought once more. Unless it is brought for the
+    `last` time, DeliveryDelayed says the same of what hangs on something that Slack does not tell just now.
     """
 
     def __init__(
@@ -59,23 +82,30 @@ class Gate:
         intake: Intake,
         marks: Watermarks,
         people: People,
+        standings: Standings,
         files: FileFacts,
         surface: Surface,
         afterwards: Afterwards,
         clock: Clock,
         *,
+        api: WebApi,
         rules: Callable[[str, str], Rules],
+        may_speak: Callable[[Caller], str],
         typed: Typed = _no_commands,
     ) -> None:
-        """`rules` are those of a workspace's channel; `typed` carries out messages that are commands."""
+        """`rules` are those of a workspace's channel, `may_speak` the `Authority`'s; `typed` carries out messages that are
+        commands."""
         self._intake = intake
         self._marks = marks
         self._people = people
+        self._standings = standings
         self._files = files
         self._surface = surface
         self._afterwards = afterwards
         self._clock = clock
+        self._api = api
         self._rules = rules
+        self._may_speak = may_speak
         self._typed = typed
         self._edits: dict[Message, str] = {}
         """When messages were last edited: two edits may arrive in the wrong order."""
@@ -86,22 +116,23 @@ class Gate:
         self._told: dict[Message, str] = {}
         """What authors were told: a mention is two events, and what is refused is not known by the store."""
 
-    async def take(self, event: Json, us: Us, *, event_id: str) -> None:
-        """Take in an event of any kind; those that say nothing to us are ignored."""
+    async def take(self, event: Json, us: Us, *, event_id: str, delivery: int = 0) -> None:
+        """Take in an event of any kind; those that say nothing to us are ignored. `delivery`: how often it came before."""
         kind, subtype = event.get("type"), event.get("subtype")
+        last = delivery >= DELIVERIES
         match kind:
             case "message" if subtype == "message_changed":
-                await self.changed(event, us)
+                await self.changed(event, us, last=last)
             case "message" if subtype == "message_deleted":
                 await self._remove(us, str(event["channel"]), str(event["deleted_ts"]))
             case "message" | "app_mention":
-                await self.said(event, us, event_id=event_id)
+                await self.said(event, us, event_id=event_id, last=last)
             case "member_left_channel" if event.get("user") == us.user_id:
                 await self.gone(us.workspace, str(event["channel"]))
             case _ if kind in GONE:
                 await self.gone(us.workspace, str(event["channel"]))
 
-    async def said(self, raw: Json, us: Us, *, event_id: str = "") -> Outcome:
+    async def said(self, raw: Json, us: Us, *, event_id: str = "", last: bool = False) -> Outcome:
         """Take in a message, live or read later."""
         message = incoming(raw, us, event_id=event_id)
         if message is None or _name(message) in self._removed:
@@ -110,14 +141,14 @@ class Gate:
         if _edited_at(raw) < edited:
             raw = {**raw, "text": text}
         with self._marks.handling(where, message.position or 0):
-            outcome = await self._said(raw, us, message)
+            outcome = await self._said(raw, us, message, last=last)
             if _name(message) in self._removed:  # while it was taken in
                 await self._remove(us, where.channel, message.message_id)
         if outcome.verdict in OURS:
             self._follow(where, message)
         return outcome
 
-    async def changed(self, event: Json, us: Us) -> None:
+    async def changed(self, event: Json, us: Us, *, last: bool = False) -> None:
         """Take in a change of a message. A preview that Slack adds is none, and neither is our own answer as it grows."""
         now, before = event["message"], event.get("previous_message") or {}
         channel = str(event["channel"])
@@ -131,11 +162,12 @@ class Gate:
         edited = _edited_at(now)
         if edited < self._edits.get(name, "") or name in self._removed:
             return None
-        message = await self._named(raw, us)
-        if message is None:
+        heard = await self._heard(raw, us, last=last)
+        if heard is None:
             return None
+        message, command = heard
         concerns_us = await self._intake.concerns_us(message)
-        if concerns_us and await self._typed(message):
+        if concerns_us and await self._typed(command, command_line(raw, us)):
             return None
         outcome = await self._intake.edited(message)
         remember(self._edits, name, max(edited, self._edits.get(name, "")))
@@ -151,22 +183,41 @@ class Gate:
         await self._intake.gone(PLATFORM, workspace, channel, at=self._clock.now())
         self._marks.forget(workspace, channel)
 
-    async def _said(self, raw: Json, us: Us, message: IncomingMessage) -> Outcome:
+    async def _said(self, raw: Json, us: Us, message: IncomingMessage, *, last: bool) -> Outcome:
         # Most of what is said in a channel is none of our business; nobody's name is asked for that.
         if not await self._intake.concerns_us(message):
             return IGNORED
-        message = await self._named(raw, us, event_id=message.event_id) or message
-        if await self._typed(message):
+        heard = await self._heard(raw, us, event_id=message.event_id, last=last)
+        if heard is None:
+            return IGNORED
+        message, command = heard
+        if await self._typed(command, command_line(raw, us)):
             return IGNORED
         outcome = await self._intake.take(message)
         self._tell(message, outcome)
         return outcome
 
-    async def _named(self, raw: Json, us: Us, *, event_id: str = "") -> IncomingMessage | None:
-        names, raw = await asyncio.gather(
-            self._people.names(us.workspace, people_of(raw)), self._files.told(us.workspace, raw)
+    async def _heard(
+        self, raw: Json, us: Us, *, event_id: str = "", last: bool
+    ) -> tuple[IncomingMessage, IncomingMessage] | None:
+        """Return a message with all that is known of its author, as speech and as a command, which rights hang on."""
+        names, facts, author = await asyncio.gather(
+            self._people.names(us.workspace, people_of(raw)),
+            self._files.told(us.workspace, raw),
+            self._assessed(raw, us),
         )
-        return incoming(raw, us, names, event_id=event_id)
+        message = incoming(facts, us, names, standing=author.speaking, event_id=event_id)
+        if message is None:
+            return None
+        hangs = recognised(command_line(facts, us)) is not None or self._may_speak(message.caller) != ""
+        if author.passing and hangs and not last:
+            raise DeliveryDelayed("Slack does not tell who said it just now", retry_after=ASK_AGAIN)
+        return message, replace(message, standing=author.standing)
+
+    async def _assessed(self, raw: Json, us: Us) -> Assessment:
+        if raw.get("bot_id"):
+            return A_BOT
+        return await self._standings.of(us.workspace, str(raw["user"]), team=team_of(raw))
 
     async def _remove(self, us: Us, channel: str, ts: str) -> None:
         remember(self._removed, (us.workspace, channel, ts), None)
@@ -188,6 +239,9 @@ class Gate:
         address = address_of(message, self._rules_of(message))
 
         async def post() -> None:
+            if outcome.aside and message.place is not Place.DIRECT:
+                await tell(self._api, address, message.author_id, CommandReply(text=outcome.notice))
+                return
             await self._surface.post(address, outcome.notice, nonce=f"n{message.message_id}")
 
         self._afterwards.begin("notice", post)

@@ -44,6 +44,8 @@ SLOW_MESSAGES = 15
 """What distributed apps outside of Slack's Marketplace get: so many messages at once, and that once a minute."""
 SLOW = timedelta(seconds=20)
 """Who is asked to wait so long, and again though it did, is such an app. Once alone may be what a former process used up."""
+UNKNOWN_AUTHORS = 3
+"""Messages of one reading that may wait for Slack to tell of their authors; others are judged by what is known."""
 NOT_FOR_US = frozenset(
     {"access_denied", "channel_not_found", "is_archived", "message_not_found", "not_in_channel", "thread_not_found"}
 )
@@ -65,6 +67,8 @@ class _Round:
     """Places with more than was read of them."""
     unread: int = 0
     """Places that can't be read."""
+    unknown_authors: int = 0
+    """Messages whose authors Slack did not tell of when they were brought."""
     long_waits: int = 0
     called: dict[str, timedelta] = field(default_factory=dict)
 
@@ -172,16 +176,20 @@ class Gaps:
                 kind = Place.DIRECT if where.place is Place.DIRECT else Place.THREAD
                 thread = replace(where, place=kind, thread=str(raw["ts"]))
                 if (thread, mark) not in reading.seen:
-                    reading.seen.add((thread, mark))
                     for reply in await self._found(thread, mark, reading):
                         await self._bring(reply, where, us, reading)
+                    reading.seen.add((thread, mark))
 
     async def _bring(self, raw: Json, where: Where, us: Us, reading: _Round) -> bool:
         """Bring a message in; tell whether it is part of a conversation of ours."""
         kind = "im" if where.place is Place.DIRECT else "channel"
         reading.messages += 1
+        last = reading.unknown_authors >= UNKNOWN_AUTHORS
         try:
-            outcome = await self._gate.said({**raw, "channel": where.channel, "channel_type": kind}, us)
+            outcome = await self._gate.said({**raw, "channel": where.channel, "channel_type": kind}, us, last=last)
+        except DeliveryDelayed:
+            reading.unknown_authors += 1
+            raise
         except (AttributeError, KeyError, TypeError, ValueError) as exc:  # not as Slack writes it; others wait
             log.error("slack.gap_message_unread", workspace=where.workspace, error=describe(exc))
             return False

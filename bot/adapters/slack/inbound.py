@@ -11,6 +11,7 @@ from typing import Any
 
 from bot.adapters.slack.stamps import moment_of, position_of
 from bot.adapters.where import Where
+from bot.chat.callers import UNKNOWN, Kind, Standing
 from bot.chat.protocol import Address, FileOffer, IncomingMessage, Place, Quote
 
 PLATFORM = "slack"
@@ -83,8 +84,12 @@ def where_of(message: Json, us: Us) -> Where:
     return Where(place=place, workspace=us.workspace, channel=channel, thread=thread)
 
 
-def incoming(message: Json, us: Us, names: Names = NOBODY, *, event_id: str = "") -> IncomingMessage | None:
+def incoming(
+    message: Json, us: Us, names: Names = NOBODY, *, standing: Standing = UNKNOWN, event_id: str = ""
+) -> IncomingMessage | None:
     """Normalise a `message` or an `app_mention`; None when it is nothing that somebody said to be heard.
+
+    `standing` is that of its author; a bot's is plain from the message itself.
 
     The two events that Slack sends for one mention come out alike, save for their `event_id`.
 
@@ -112,6 +117,7 @@ def incoming(message: Json, us: Us, names: Names = NOBODY, *, event_id: str = ""
         author_name=readable_name(_name_of_author(message, names)),
         text=readable(_without_our_mention(said, us), names),
         sent_at=moment_of(ts),
+        standing=Standing(kind=Kind.BOT) if message.get("bot_id") else standing,
         addressed=where.place is Place.DIRECT or mentioned,
         from_bot=bool(message.get("bot_id")),
         quotes=tuple(_quotes(message, names)),
@@ -123,6 +129,27 @@ def _begins_thread(message: Json, where: Where) -> bool:
     """Tell whether people see a direct message as a thread's first: in the agent view they see all of them so, and to these
     alone Slack adds `app_context`, what is looked at beside them."""
     return where.place is Place.DIRECT and not where.thread and "app_context" in message
+
+
+def team_of(message: Json) -> str:
+    """Name the team of who said it as the event does, "" when it does not."""
+    return str(message.get("user_team") or message.get("source_team") or message.get("team") or "")
+
+
+def command_line(message: Json, us: Us) -> str:
+    """Return what was said as a command may read it: without our mention, and with the ids of those whom it mentions."""
+    return argument(_without_our_mention(str(message.get("text") or ""), us)).strip()
+
+
+def argument(text: str) -> str:
+    """Return what was typed behind a command: mentions by their ids alone, links and signs as they were typed."""
+    pieces: list[str] = []
+    end = 0
+    for found in _MARKUP.finditer(text):
+        mention = f"<{found['kind']}{found['what']}>" if found["kind"] else _shown(found, NOBODY)
+        pieces += [_unescaped(text[end : found.start()]), mention]
+        end = found.end()
+    return "".join([*pieces, _unescaped(text[end:])])
 
 
 def mentions_of(text: str) -> list[str]:

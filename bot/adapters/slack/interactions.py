@@ -15,6 +15,7 @@ from slack_bolt.context.async_context import AsyncBoltContext
 
 from bot.adapters.failures import describe
 from bot.adapters.slack.inbound import PLATFORM, Names
+from bot.chat.callers import Caller, Standing
 from bot.chat.protocol import Address, DeliveryError, Place
 from bot.clock import Clock, time_limit
 from store import Store, StoreError
@@ -30,15 +31,27 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Who made an interaction, and the place where it was made."""
+class Actor:
+    """Who made an interaction, and the place where it was made; `team` is theirs, "" where Slack does not say."""
 
     place: Place
     address: Address
     author_id: str
+    team: str = ""
+
+    def caller(self, standing: Standing) -> Caller:
+        """Tell who acts, for whoever judges it."""
+        return Caller(
+            platform=PLATFORM,
+            workspace=self.address.workspace,
+            channel=self.address.channel,
+            user_id=self.author_id,
+            standing=standing,
+            direct=self.place is Place.DIRECT,
+        )
 
 
-def caller_of(body: Body, context: AsyncBoltContext) -> Caller:
+def actor_of(body: Body, context: AsyncBoltContext) -> Actor:
     """Tell who made an interaction, and where: in the thread of the message that it was made on, if there is one."""
     channel = body["channel_id"] if "channel_id" in body else body["channel"]["id"]
     message = body.get("message") or {}
@@ -47,13 +60,19 @@ def caller_of(body: Body, context: AsyncBoltContext) -> Caller:
     thread = str(shown.get("thread_ts") or message.get("thread_ts") or "")
     if thread == ts:  # the root stands in the channel, also when a thread begins at it
         thread = ""
-    return Caller(
+    return Actor(
         place=place_of(channel, thread),
         address=Address(
             platform=PLATFORM, workspace=workspace_of(context), channel=channel, thread=thread, reply_to=ts, notify=False
         ),
         author_id=str(context.user_id),
+        team=team_of_actor(body),
     )
+
+
+def team_of_actor(body: Body) -> str:
+    """Name the team of who made an interaction; of a slash command Slack does not say it."""
+    return str((body.get("user") or {}).get("team_id") or "")
 
 
 def workspace_of(context: AsyncBoltContext) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from slack_bolt.app.async_app import AsyncApp
 
+from bot.adapters.protocol import Inside
 from bot.adapters.slack.agent_view import AgentView
 from bot.adapters.slack.buttons import ControlButtons
 from bot.adapters.slack.feedback import FeedbackButtons
@@ -11,16 +12,13 @@ from bot.adapters.slack.home import Home
 from bot.adapters.slack.inbound import PLATFORM
 from bot.adapters.slack.interactions import Afterwards, Interactions, Lookup
 from bot.adapters.slack.native_stop import NativeStop
+from bot.adapters.slack.reply_files import ReplyFiles
 from bot.adapters.slack.shortcut import SummariseThread
 from bot.adapters.slack.slash import SlashCommands
+from bot.adapters.slack.standing import Standings
 from bot.adapters.slack.typed_commands import TypedCommands
 from bot.adapters.slack.web_api import WebApi
-from bot.chat.commands import Commands
-from bot.chat.controls import ControlPresses
-from bot.chat.intake import Intake
-from bot.chat.rules import RuleBook
 from bot.clock import Clock
-from store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +32,11 @@ class Registered:
 
 def register(
     app: AsyncApp,
+    inside: Inside,
     *,
-    intake: Intake,
-    commands: Commands,
-    presses: ControlPresses,
-    store: Store,
-    rules: RuleBook,
     api: WebApi,
     lookup: Lookup,
+    standings: Standings,
     afterwards: Afterwards,
     clock: Clock,
 ) -> Registered:
@@ -49,18 +44,33 @@ def register(
 
     `afterwards` is closed by the caller, once the app takes nothing in any more.
     """
-    interactions = Interactions(store, clock, afterwards)
+    store, rules, authority = inside.store, inside.rules, inside.authority
+    interactions, files = Interactions(store, clock, afterwards), ReplyFiles(api, clock)
     agent_view = AgentView(api=api, afterwards=afterwards)
-    native_stop = NativeStop(presses, store=store, api=api, afterwards=afterwards)
-    SlashCommands(commands, rules=rules, clock=clock, interactions=interactions).listen(app)
-    ControlButtons(presses, lookup=lookup, clock=clock, interactions=interactions).listen(app)
-    FeedbackButtons(store, clock=clock, interactions=interactions).listen(app)
-    SummariseThread(intake, lookup=lookup, api=api, interactions=interactions).listen(app)
-    Home(commands, agent_view, store=store, api=api, interactions=interactions, afterwards=afterwards).listen(app)
+    native_stop = NativeStop(inside.presses, store=store, api=api, afterwards=afterwards)
+    SlashCommands(
+        inside.commands, standings=standings, files=files, rules=rules, clock=clock, interactions=interactions
+    ).listen(app)
+    ControlButtons(inside.presses, lookup=lookup, standings=standings, clock=clock, interactions=interactions).listen(app)
+    FeedbackButtons(store, authority=authority, standings=standings, clock=clock, interactions=interactions).listen(app)
+    SummariseThread(
+        inside.intake, authority=authority, lookup=lookup, standings=standings, api=api, interactions=interactions
+    ).listen(app)
+    Home(
+        inside.commands,
+        agent_view,
+        standings=standings,
+        store=store,
+        api=api,
+        interactions=interactions,
+        afterwards=afterwards,
+    ).listen(app)
     agent_view.listen(app)
     native_stop.listen(app)
     typed = TypedCommands(
-        commands,
+        inside.commands,
+        authority=authority,
+        files=files,
         store=store,
         rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
         api=api,

@@ -27,6 +27,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "files.completeUploadExternal": ("files:write",),
     "files.getUploadURLExternal": ("files:write",),
     "files.info": ("files:read",),
+    "usergroups.list": ("usergroups:read",),
     "users.info": ("users:read",),
     "views.publish": (),
 }

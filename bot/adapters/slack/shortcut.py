@@ -16,16 +16,21 @@ from slack_bolt.context.respond.async_respond import AsyncRespond
 
 from bot.adapters.slack.api_errors import SlackRefused
 from bot.adapters.slack.inbound import SOMEONE, Names, people_of, readable, readable_name
-from bot.adapters.slack.interactions import Body, Caller, Interactions, Lookup, caller_of
+from bot.adapters.slack.interactions import Actor, Body, Interactions, Lookup, actor_of
 from bot.adapters.slack.private_replies import respond_with
 from bot.adapters.slack.stamps import moment_of, position_of
+from bot.adapters.slack.standing import Standings
 from bot.adapters.slack.web_api import WebApi
 from bot.chat import words
+from bot.chat.authority import Authority, Rank
+from bot.chat.callers import Standing
 from bot.chat.intake import Intake, Verdict
 from bot.chat.protocol import CommandReply, DeliveryError, IncomingMessage, Place, Unreachable
 from store import StoreError
 
 CALLBACK = "parley_summarise"
+ACTION = "summarise"
+"""What the log of governing calls it."""
 PAGE = 1000
 """Messages of the one page that is read, the most that Slack gives: it begins at the oldest."""
 MESSAGES = 100
@@ -53,9 +58,20 @@ class Thread:
 class SummariseThread:
     """Takes the question in, and tells its asker alone that it did."""
 
-    def __init__(self, intake: Intake, *, lookup: Lookup, api: WebApi, interactions: Interactions) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        *,
+        authority: Authority,
+        lookup: Lookup,
+        standings: Standings,
+        api: WebApi,
+        interactions: Interactions,
+    ) -> None:
         self._intake = intake
+        self._authority = authority
         self._lookup = lookup
+        self._standings = standings
         self._api = api
         self._interactions = interactions
 
@@ -66,15 +82,19 @@ class SummariseThread:
     async def take(self, ack: AsyncAck, body: Body, context: AsyncBoltContext, respond: AsyncRespond) -> None:
         """Acknowledge the choice, and ask afterwards."""
         await ack()
-        caller = caller_of(body, context)
-        thread = caller.address.thread
+        actor = actor_of(body, context)
+        thread = actor.address.thread
         self._interactions.begin(
-            "summary", body, lambda: respond_with(respond, lambda: self._ask(body, caller), thread=thread)
+            "summary", body, lambda: respond_with(respond, lambda: self._ask(body, actor), thread=thread)
         )
 
-    async def _ask(self, body: Body, caller: Caller) -> CommandReply:
+    async def _ask(self, body: Body, actor: Actor) -> CommandReply:
+        standing = await self._standings.standing(actor.address.workspace, actor.author_id, team=actor.team)
+        # Nothing is read for somebody who may not speak there.
+        if refused := await self._authority.authorise(actor.caller(standing), ACTION, Rank.PERSON):
+            return CommandReply(text=refused)
         try:
-            return CommandReply(text=await self._asked(body, caller))
+            return CommandReply(text=await self._asked(body, actor, standing))
         except StoreError as exc:
             log.error("summary.failed", reason=str(exc))
             return CommandReply(text=words.STORE_FAILED)
@@ -82,23 +102,23 @@ class SummariseThread:
             log.warning("summary.failed", reason=str(exc))
             return CommandReply(text=words.SUMMARISE_LATER)
 
-    async def _asked(self, body: Body, caller: Caller) -> str:
+    async def _asked(self, body: Body, actor: Actor, standing: Standing) -> str:
         pointed_at = body["message"]
-        where, said = caller.address, words.SUMMARISE_TAKEN
+        where, said = actor.address, words.SUMMARISE_TAKEN
         root = where.thread or str(pointed_at["ts"])
         try:
             thread = await self._read(where.workspace, where.channel, root)
         except Unreachable as exc:  # Slack hands one message over, whether we are in the channel or not
             log.info("summary.out_of_reach", reason=str(exc))
-            direct = await self._direct(where.workspace, caller.author_id)
+            direct = await self._direct(where.workspace, actor.author_id)
             if not direct:
                 return words.SUMMARISE_NO_DIRECT
             thread, said = Thread(messages=[pointed_at], count=1), words.SUMMARISE_ALONE
             place, address = Place.DIRECT, replace(where, channel=direct, thread="", reply_to="")
         else:
-            place = Place.DIRECT if caller.place is Place.DIRECT else Place.THREAD
+            place = Place.DIRECT if actor.place is Place.DIRECT else Place.THREAD
             address = replace(where, thread=root, reply_to=root)
-        asked_by, people = caller.author_id, [user for message in thread.messages for user in people_of(message)]
+        asked_by, people = actor.author_id, [user for message in thread.messages for user in people_of(message)]
         names = await self._lookup(where.workspace, list(dict.fromkeys([asked_by, *people]))[:PEOPLE])
         text = question(thread, names)
         if not text:
@@ -115,6 +135,7 @@ class SummariseThread:
                 author_name=names.get(asked_by),
                 text=text,
                 sent_at=moment_of(ts),
+                standing=standing,
                 addressed=True,
             )
         )

@@ -8,9 +8,11 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_bolt.context.respond.async_respond import AsyncRespond
 
-from bot.adapters.slack.inbound import PLATFORM
-from bot.adapters.slack.interactions import Body, Interactions, caller_of
+from bot.adapters.slack.inbound import PLATFORM, argument
+from bot.adapters.slack.interactions import Body, Interactions, actor_of
 from bot.adapters.slack.private_replies import respond_with
+from bot.adapters.slack.reply_files import ReplyFiles
+from bot.adapters.slack.standing import Standings
 from bot.chat.commands import TABLE, Commands, Group
 from bot.chat.policy import key_of
 from bot.chat.protocol import CommandCall, CommandReply
@@ -21,8 +23,19 @@ from bot.clock import Clock
 class SlashCommands:
     """Hands calls to the table."""
 
-    def __init__(self, commands: Commands, *, rules: RuleBook, clock: Clock, interactions: Interactions) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        *,
+        standings: Standings,
+        files: ReplyFiles,
+        rules: RuleBook,
+        clock: Clock,
+        interactions: Interactions,
+    ) -> None:
         self._commands = commands
+        self._standings = standings
+        self._files = files
         self._rules = rules
         self._clock = clock
         self._interactions = interactions
@@ -38,25 +51,26 @@ class SlashCommands:
         self._interactions.begin("command", body, lambda: respond_with(respond, lambda: self._reply(body, context)))
 
     async def _reply(self, body: Body, context: AsyncBoltContext) -> CommandReply:
-        name, _, argument = str(body.get("text") or "").strip().partition(" ")
+        name, _, line = str(body.get("text") or "").strip().partition(" ")
         group = Group(str(body["command"]).removeprefix("/"))
-        call = self._call(name.lower(), argument.strip(), body, context)
-        row = TABLE.get(call.name)
-        if row is None or row.group is not group:
-            return self._commands.overview(call, group)
-        return await self._commands.handle(call)
+        row = TABLE.get(f"{group.value} {name.lower()}")
+        call = await self._call(row.path if row is not None else name.lower(), argument(line).strip(), body, context)
+        if row is None:
+            return await self._commands.overview(call, group)
+        return await self._files.handed_over(call, await self._commands.handle(call))
 
-    def _call(self, name: str, argument: str, body: Body, context: AsyncBoltContext) -> CommandCall:
-        caller = caller_of(body, context)
-        where = caller.address
+    async def _call(self, name: str, line: str, body: Body, context: AsyncBoltContext) -> CommandCall:
+        actor = actor_of(body, context)
+        where = actor.address
         rules = self._rules.of(PLATFORM, where.workspace, where.channel)
         return CommandCall(
             name=name,
-            argument=argument,
-            place=caller.place,
-            key=key_of(caller.place, where, caller.author_id, rules),
+            argument=line,
+            place=actor.place,
+            key=key_of(actor.place, where, actor.author_id, rules),
             address=where,
-            author_id=caller.author_id,
+            author_id=actor.author_id,
             author_name=str(body.get("user_name") or ""),
+            standing=await self._standings.standing(where.workspace, actor.author_id, team=actor.team),
             at=self._clock.now(),
         )

@@ -39,25 +39,34 @@ class Uploads:
             OutcomeUnknown: the file may be there, or is there in a message that Slack does not name yet.
             Any other DeliveryError.
         """
-        data = text.encode()
-        if len(data) > FILE_LIMIT:
-            raise DeliveryError(f"the answer has {len(data)} bytes and files may have {FILE_LIMIT}")
-        file_id = await self._upload(address, file_name(name, nonce), data)
-        await self._api.ask(
-            address.workspace,
-            lambda client: client.files_completeUploadExternal(
-                files=[{"id": file_id, "title": neutral(name)}],
-                channel_id=address.channel,
-                thread_ts=address.thread or None,
-            ),
-            repeatable=False,
-        )
+        file_id = await self.share(address, file_name(name, nonce), name, text.encode())
         for look in range(LOOKS):
             if look:
                 await self._clock.sleep(SETTLING)
             if (ts := await self._message_of(address, file_id)) is not None:
                 return ts
         raise OutcomeUnknown("Slack does not tell in which message the file is")
+
+    async def share(self, address: Address, name: str, title: str, data: bytes) -> str:
+        """Post a file of that name, which people see as `title`; return Slack's id of it.
+
+        Raises:
+            OutcomeUnknown: it may be there.
+            Any other DeliveryError.
+        """
+        if len(data) > FILE_LIMIT:
+            raise DeliveryError(f"the file has {len(data)} bytes and may have {FILE_LIMIT}")
+        file_id = await self._upload(address, name, data)
+        await self._api.ask(
+            address.workspace,
+            lambda client: client.files_completeUploadExternal(
+                files=[{"id": file_id, "title": neutral(title)}],
+                channel_id=address.channel,
+                thread_ts=address.thread or None,
+            ),
+            repeatable=False,
+        )
+        return file_id
 
     async def _upload(self, address: Address, name: str, data: bytes) -> str:
         """Send the bytes; nobody sees them yet, so this may be repeated."""

@@ -13,8 +13,10 @@ from discord.http import Route
 from bot.adapters.discord.adapter import DiscordAdapter
 from bot.app import Parley
 from bot.app import running as parley_running
+from bot.chat.models import Models
 from bot.config import load_settings
 from bot.llm.scripted import ScriptedModel
+from store import Setting
 from tests.fakes.clock import QuickClock
 from tests.fakes.discord import Channel, FakeDiscord, Message
 
@@ -49,8 +51,10 @@ class Bot:
 
     async def choose(self, channel: Channel, setting: str, value: str) -> None:
         """Set something for a channel, as an operator does."""
-        place = ("discord", str(channel.guild.id), str(channel.id))
-        await self.parley.rules.set(*place, setting, value, at=datetime.now(UTC))
+        chosen = Setting(
+            platform="discord", workspace=str(channel.guild.id), channel=str(channel.id), name=setting, value=value
+        )
+        await self.parley.rules.set(chosen, author_id="1", action="test", at=datetime.now(UTC))
 
     def answers(self, channel: Channel) -> list[Message]:
         ours = [message for message in channel.messages if message.author.id == self.discord.bot.id]
@@ -68,7 +72,7 @@ async def parley(*steps: object, **settings: str) -> AsyncIterator[Bot]:
             discord.token, clock=clock, rng=rng, api_base_url=discord.api_url, gateway_url=discord.gateway_url
         )
         model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
-        async with parley_running(read, {"discord": adapter.surface}, model, clock, rng) as whole:
+        async with parley_running(read, {"discord": adapter.surface}, Models(model), clock, rng) as whole:
             serving = asyncio.create_task(adapter.run(whole))
             try:
                 await discord.until(lambda: adapter.ready)

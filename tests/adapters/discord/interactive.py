@@ -15,21 +15,24 @@ import discord
 from bot.adapters.discord.places import PLATFORM
 from bot.adapters.discord.registration import install
 from bot.adapters.discord.surface import DiscordSurface
+from bot.app import Parley, Reports, build
+from bot.app_governing import rules_of
+from bot.chat.authority import Authority
+from bot.chat.callers import MEMBER
 from bot.chat.commands import Commands
 from bot.chat.controls import ControlPresses
 from bot.chat.intake import Intake
-from bot.chat.policy import Rules
+from bot.chat.models import Models
 from bot.chat.protocol import Address, IncomingMessage, Place
 from bot.chat.rules import RuleBook
-from bot.chat.sweeper import Sweeper
 from bot.chat.turns import Turns
+from bot.config import load_settings
+from bot.findings import Finding, Verdict
 from bot.llm.scripted import ScriptedModel
-from store import ConversationKey, Store, open_store
-from tests.chat.chatting import SETTINGS, cancelled
+from store import ConversationKey, Setting, Store, open_store
+from tests.chat.chatting import cancelled
 from tests.fakes.clock import FakeClock
 from tests.fakes.discord import Channel, FakeDiscord, Guild, Message, Thread, User, pointed_at
-
-DAY = timedelta(days=1)
 
 
 class InteractiveClient(discord.Client):
@@ -61,6 +64,7 @@ class InteractiveBot:
     turns: Turns
     intake: Intake
     rules: RuleBook
+    authority: Authority
     commands: Commands
     presses: ControlPresses
     client: InteractiveClient | None = None
@@ -72,6 +76,7 @@ class InteractiveBot:
             commands=self.commands,
             presses=self.presses,
             intake=self.intake,
+            authority=self.authority,
             store=self.store,
             rules=self.rules,
             clock=self.clock,
@@ -96,6 +101,14 @@ class InteractiveBot:
         await self.stop()
         await self.start()
 
+    async def choose(self, name: str, value: str, *, at: Channel | Guild, subject: str = "") -> None:
+        """Set something for a channel or a server, as an operator does."""
+        guild, channel = (at, "") if isinstance(at, Guild) else (at.guild, str(at.id))
+        setting = Setting(
+            platform=PLATFORM, workspace=str(guild.id), channel=channel, subject=subject, name=name, value=value
+        )
+        await self.rules.set(setting, author_id=str(self.olga.id), action="test", at=self.clock.now())
+
     async def hear(self, message: Message, text: str = "") -> int:
         """Take in what somebody said, as the gateway's side does; return its turn's conversation."""
         outcome = await self.intake.take(
@@ -109,6 +122,7 @@ class InteractiveBot:
                 author_name=message.author.name,
                 text=text or message.content,
                 sent_at=message.sent_at,
+                standing=MEMBER,
                 addressed=True,
             )
         )
@@ -154,21 +168,20 @@ def address_of(channel: Channel, *, reply_to: Message | None = None) -> Address:
 
 
 @asynccontextmanager
-async def interactive(*steps: object, started: bool = True, store: Store | None = None) -> AsyncIterator[InteractiveBot]:
+async def interactive(
+    *steps: object, started: bool = True, database: str = "sqlite:///:memory:"
+) -> AsyncIterator[InteractiveBot]:
     """Open a bot whose model plays `steps`, and which the user `olga` may run."""
     clock = FakeClock()
     async with AsyncExitStack() as stack:
         fake = await stack.enter_async_context(FakeDiscord(window=timedelta(milliseconds=200)))
         stack.enter_context(pointed_at(fake))
-        store = await open_store("sqlite:///:memory:", clock=clock.now)
+        store = await open_store(database, clock=clock.now)
         stack.push_async_callback(store.aclose)
         model = ScriptedModel(steps, clock=clock)  # type: ignore[arg-type]
         surface = DiscordSurface(None, clock, api_base_url=fake.api_url)
-        turns = Turns(store, model, {PLATFORM: surface}, SETTINGS, clock)
-        rules = RuleBook(store, Rules())
-        sweeper = Sweeper(store, clock, random.Random(1), ttl=None, purge_after=DAY, interval=DAY)
         olga = fake.user("olga")
-        operators = [f"{PLATFORM}:{olga.id}"]
+        parley = await built(store, surface, model, clock, CONVERSATION_TTL="off", OPERATORS=f"{PLATFORM}:{olga.id}")
         bot = InteractiveBot(
             discord=fake,
             guild=fake.guild("Home"),
@@ -177,36 +190,31 @@ async def interactive(*steps: object, started: bool = True, store: Store | None 
             model=model,
             surface=surface,
             clock=clock,
-            turns=turns,
-            intake=Intake(
-                store,
-                rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
-                characters=16000,
-                accept=turns.accept,
-                revised=turns.wake,
-                retracted=lambda conversations: None,
-            ),
-            rules=rules,
-            commands=Commands(
-                store,
-                turns,
-                sweeper,
-                rules,
-                clock,
-                operators=operators,
-                platforms=lambda: [PLATFORM],
-                model="scripted",
-                ttl=None,
-                version="1",
-            ),
-            presses=ControlPresses(store, turns, operators=operators),
+            turns=parley.turns,
+            intake=parley.intake,
+            rules=parley.rules,
+            authority=parley.authority,
+            commands=parley.commands,
+            presses=parley.presses,
         )
-        working = asyncio.create_task(turns.run())
+        working = asyncio.create_task(parley.turns.run())
         stack.push_async_callback(cancelled, working, clock)
         if started:
             await bot.start()
         stack.push_async_callback(bot.stop)
         yield bot
+
+
+async def built(store: Store, surface: DiscordSurface, model: ScriptedModel, clock: FakeClock, **settings: str) -> Parley:
+    """Put a whole chat together behind Discord, as the composition root does."""
+
+    async def examine() -> list[Finding]:
+        return [Finding(verdict=Verdict.GOOD, what="store", text="it answers")]
+
+    read, models = load_settings({"LLM_PROVIDER": "echo", **settings}, None), Models(model)
+    rules = await rules_of(read, store, models.names)
+    reports = Reports(platforms=lambda: [PLATFORM], models=lambda: models.names, examine=examine)
+    return build(read, {PLATFORM: surface}, store, rules, models, clock, random.Random(1), reports)
 
 
 def key_of(channel: Channel, user: User) -> ConversationKey:

@@ -15,12 +15,15 @@ from bot.adapters.discord.client import ParleyClient
 from bot.adapters.discord.connection import stay_connected
 from bot.adapters.discord.gate import LOGIN, Gate
 from bot.adapters.discord.inbox import Inbox
+from bot.adapters.discord.members import Members
 from bot.adapters.discord.places import Places
 from bot.adapters.discord.surface import DiscordSurface
 from bot.adapters.discord.watermarks import Watermarks
+from bot.chat.authority import Authority
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Rules
 from bot.chat.protocol import DeliveryDelayed, IncomingMessage
+from bot.chat.rules import Defaults, RuleBook
 from store import NewMessage, Store, open_store
 from tests.fakes.clock import FakeClock
 from tests.fakes.discord import FakeDiscord, pointed_at
@@ -33,6 +36,7 @@ class Ear:
     store: Store
     clock: FakeClock
     marks: Watermarks
+    members: Members
     running: asyncio.Task[None]
     clients: list[ParleyClient]
     taken: list[NewMessage] = field(default_factory=list)
@@ -43,6 +47,8 @@ class Ear:
     """How the store fails at the next messages."""
     edits: list[str] = field(default_factory=list)
     """The texts of edits that were brought to Intake."""
+    heard: list[IncomingMessage] = field(default_factory=list)
+    """What was brought to Intake, whatever became of it."""
 
     @property
     def texts(self) -> list[str]:
@@ -111,22 +117,35 @@ async def listening(
 
     surface = DiscordSurface(None, clock, api_base_url=fake.api_url)
     edits: list[str] = []
+    heard: list[IncomingMessage] = []
 
     class Noting(Intake):
+        async def take(self, message: IncomingMessage) -> Outcome:
+            heard.append(message)
+            return await super().take(message)
+
         async def edited(self, message: IncomingMessage) -> Outcome:
             edits.append(message.text)
             return await super().edited(message)
 
+    class Chosen(RuleBook):
+        def of(self, platform: str, workspace: str, channel: str) -> Rules:
+            return rules(workspace, channel)
+
+    book = Chosen(store, Defaults(admit=frozenset({"external"})))
     intake = Noting(
         store,
-        rules=lambda message: rules(message.address.workspace, message.address.channel),
+        book,
+        Authority(store, book, clock, operators=()),
+        clock,
         characters=500,
         accept=accept,
         revised=lambda conversation: None,
         retracted=lambda conversations: None,
     )
     queue, marks = inbox(clock), Watermarks(store, clock)
-    gate = Gate(intake, queue, marks, Places(client, clock), client, surface, clock, content=content)
+    places, members = Places(client, clock), Members(client, clock)
+    gate = Gate(intake, queue, marks, places, members, client, surface, clock, content=content)
     catch_up = CatchUp(gate, marks, clock, random.Random(1), client, rules=rules, content=content)
 
     def make_client() -> ParleyClient:
@@ -139,7 +158,7 @@ async def listening(
         running = asyncio.create_task(stay_connected(token or fake.token, make_client, clock, random.Random(1)))
         writing = asyncio.create_task(marks.run())
         try:
-            yield Ear(store, clock, marks, running, clients, taken, offered, failures, edits)
+            yield Ear(store, clock, marks, members, running, clients, taken, offered, failures, edits, heard)
         finally:
             for task in (running, writing):
                 task.cancel()

@@ -12,23 +12,15 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.adapters.discord.adapter import DiscordAdapter
-from bot.adapters.discord.places import PLATFORM
-from bot.adapters.protocol import Inside, PlatformRefused
-from bot.chat.commands import Commands
-from bot.chat.controls import ControlPresses
-from bot.chat.intake import Intake
-from bot.chat.policy import Rules
-from bot.chat.rules import RuleBook
-from bot.chat.sweeper import Sweeper
-from bot.chat.turns import Turns
+from bot.adapters.protocol import PlatformRefused
 from bot.llm.scripted import ScriptedModel
 from store import open_store
-from tests.chat.chatting import SETTINGS, cancelled
+from tests.adapters.discord.interactive import built
+from tests.chat.chatting import cancelled
 from tests.fakes.clock import FakeClock
 from tests.fakes.discord import FakeDiscord
 
 pytestmark = pytest.mark.anyio
-DAY = timedelta(days=1)
 
 
 @dataclass
@@ -60,36 +52,9 @@ async def running(discord: FakeDiscord, *steps: str, token: str = "") -> AsyncIt
         gateway_url=discord.gateway_url,
     )
     store = await open_store("sqlite:///:memory:", clock=clock.now)
-    rules = RuleBook(store, Rules())
     model = ScriptedModel(steps, clock=clock)
-    turns = Turns(store, model, {PLATFORM: adapter.surface}, SETTINGS, clock)
-    sweeper = Sweeper(store, clock, random.Random(1), ttl=None, purge_after=DAY, interval=DAY)
-    inside = Inside(
-        store=store,
-        intake=Intake(
-            store,
-            rules=lambda message: rules.of(PLATFORM, message.address.workspace, message.address.channel),
-            characters=16000,
-            accept=turns.accept,
-            revised=turns.revised,
-            retracted=turns.retracted,
-        ),
-        commands=Commands(
-            store,
-            turns,
-            sweeper,
-            rules,
-            clock,
-            operators=[],
-            platforms=lambda: [adapter.describe()],
-            model="scripted",
-            ttl=None,
-            version="1",
-        ),
-        presses=ControlPresses(store, turns, operators=[]),
-        rules=rules,
-    )
-    working = asyncio.create_task(turns.run())
+    inside = await built(store, adapter.surface, model, clock)
+    working = asyncio.create_task(inside.turns.run())
     serving = asyncio.create_task(adapter.run(inside))
     try:
         yield Running(adapter, model, clock, serving)

@@ -5,7 +5,9 @@ import itertools
 
 import pytest
 
+from bot.chat.access import Refusal
 from bot.chat.splitting import split
+from bot.chat.words_governing import REFUSALS
 from bot.llm.protocol import Finish, FinishReason, Usage
 from store import ConversationKey
 from tests.adapters.discord.answering import SECOND, TIMES, parley
@@ -269,3 +271,21 @@ async def test_an_answer_that_was_cut_can_be_continued_and_typing_is_shown_until
         await ada.click(bot.answers(channel)[-1], "Continue")
         await bot.until(lambda: channel.texts[-1] == "a time.")
         assert bot.model.prompts[1][-1].text == "Continue."
+
+
+async def test_who_may_not_speak_is_told_so_once_and_nothing_of_it_is_kept() -> None:
+    async with parley("Welcome.") as bot:
+        guild, alice = bot.discord.guild("Home"), bot.discord.user("alice")
+        general = guild.channel("general")
+        guild.join(alice, pending=True)
+        for text in ("hello", "hello?"):
+            await alice.say(general, f"{bot.me} {text}")
+        await bot.until(lambda: bot.answers(general))
+        guild.join(alice, pending=False)
+        await alice.say(general, f"{bot.me} and now?")
+        await bot.until(lambda: len(bot.answers(general)) == 2)
+        await bot.quiet()
+        assert [message.text for message in bot.answers(general)] == [REFUSALS[Refusal.GUEST], "Welcome."]
+        assert [message.text for message in bot.model.prompts[0] if message.text.startswith(("hello", "and"))] == [
+            "and now?"
+        ]

@@ -108,8 +108,7 @@ async def test_a_message_without_anything_to_read_is_said_to_be_one() -> None:
 async def test_in_a_channel_that_is_switched_off_the_asker_is_told() -> None:
     async with interactive() as bot:
         ada, general = bot.discord.user("ada"), bot.guild.channel("general")
-        place = ("discord", str(bot.guild.id), str(general.id))
-        await bot.rules.set(*place, "trigger", "off", at=bot.clock.now())
+        await bot.choose("trigger", "off", at=general)
         asked = await ada.use_on(await ada.say(general, "Cats."), NAME)
         await bot.discord.until(lambda: asked.replies)
         assert asked.replies == [words.ASK_IGNORED]
@@ -127,8 +126,7 @@ async def test_where_the_bot_may_not_write_the_asker_is_told() -> None:
 async def test_where_answers_stand_in_threads_one_begins_at_the_message() -> None:
     async with interactive("In a thread.") as bot:
         ada, general = bot.discord.user("ada"), bot.guild.channel("general")
-        place = ("discord", str(bot.guild.id), str(general.id))
-        await bot.rules.set(*place, "placement", "thread", at=bot.clock.now())
+        await bot.choose("placement", "thread", at=general)
         said = await ada.say(general, "Cats.")
         await ada.use_on(said, NAME)
         await bot.discord.until(lambda: len(bot.model.prompts) == 1)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.adapters.discord.inbound import incoming
 from bot.adapters.where import Where
+from bot.chat.callers import MEMBER
 from bot.chat.protocol import IncomingMessage, Place, Quote
 from tests.fakes.discord import Channel, FakeDiscord, File, Message, Thread
 
@@ -31,7 +32,7 @@ class World:
         seen = self.seen(message, content=content)
         own = seen.guild.self_role if seen.guild else None
         where = where_of(message.channel)
-        return incoming(seen, where, us=self.bot.id, own_roles={own.id} if own else set(), content=content)
+        return incoming(seen, where, us=self.bot.id, own_roles={own.id} if own else set(), standing=MEMBER, content=content)
 
     def seen(self, message: Message, *, content: bool = True) -> discord.Message:
         client = discord.Client(intents=discord.Intents.none(), max_messages=None)
@@ -180,7 +181,7 @@ async def test_files_are_offered_with_a_type_even_where_discord_names_none(world
     seen = world.seen(message)
     for attachment in seen.attachments:
         attachment.content_type = None if attachment.filename != "notes.txt" else attachment.content_type
-    said = taken(incoming(seen, where_of(world.general), us=world.bot.id, own_roles=set()))
+    said = taken(incoming(seen, where_of(world.general), us=world.bot.id, own_roles=set(), standing=MEMBER))
     assert [(file.name, file.media_type, file.size) for file in said.files] == [
         ("notes.txt", "text/plain; charset=utf-8", 5),
         ("what.unknown", "application/octet-stream", 0),
@@ -214,7 +215,7 @@ async def test_stickers_and_polls_are_described(world: World) -> None:
     state: Any = discord.Client(intents=discord.Intents.none())._connection
     channel: Any = discord.PartialMessageable(state=state, id=world.general.id, guild_id=world.home.id)
     seen = discord.Message(state=state, channel=channel, data=data)
-    said = taken(incoming(seen, where_of(world.general), us=world.bot.id, own_roles=set()))
+    said = taken(incoming(seen, where_of(world.general), us=world.bot.id, own_roles=set(), standing=MEMBER))
     assert said.text == "look\n(sticker: Wave)\n(poll: Rye or wheat? rye / wheat)"
 
 
@@ -229,7 +230,7 @@ def read(world: World, data: Any, channel: Any = None) -> IncomingMessage | None
     state._add_guild_from_data(world.home.json())
     known, _ = state._get_guild_channel(data)
     seen = discord.Message(state=state, channel=channel or known, data=data)
-    return incoming(seen, where_of(world.general), us=world.bot.id, own_roles={1})
+    return incoming(seen, where_of(world.general), us=world.bot.id, own_roles={1}, standing=MEMBER)
 
 
 VOICE = {"id": "5", "filename": "voice-message.ogg", "size": 9, "url": "http://cdn/v", "proxy_url": "", "duration_secs": 2.0}

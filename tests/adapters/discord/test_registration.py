@@ -10,6 +10,7 @@ from bot.adapters.discord.registration import PATIENCE
 from bot.chat.commands import TABLE
 from store import StoreUnavailable
 from tests.adapters.discord.interactive import interactive
+from tests.fakes.discord.forms import command_size
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +25,7 @@ async def test_two_starts_tell_discord_once() -> None:
 
 async def test_a_changed_table_is_told_again(monkeypatch) -> None:
     async with interactive() as bot:
-        monkeypatch.setitem(TABLE, "stop", dataclasses.replace(TABLE["stop"], summary="stop right there"))
+        monkeypatch.setitem(TABLE, "chat stop", dataclasses.replace(TABLE["chat stop"], summary="stop right there"))
         await bot.restart()
         await bot.restart()
         assert bot.discord.command_puts == 2
@@ -78,3 +79,16 @@ async def test_a_store_that_fails_does_not_keep_the_bot_from_talking(monkeypatch
         monkeypatch.setattr(bot.store, "recall", failing)
         await bot.start()
         assert bot.discord.command_puts == 0
+
+
+async def test_the_table_fits_into_discords_limits() -> None:
+    async with interactive() as bot:
+        for group in (command for command in bot.discord.commands if command["type"] == 1):
+            assert len(group["options"]) <= 25
+            assert command_size(group) <= 8000
+            for row in group["options"]:
+                assert len(row["options"]) <= 25
+                for option in row["options"]:
+                    assert len(option.get("choices", ())) <= 25
+                    assert not (option.get("choices") and option.get("autocomplete"))
+                    assert option.get("max_length", 1) <= 6000

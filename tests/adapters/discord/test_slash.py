@@ -61,8 +61,8 @@ async def test_history_shows_as_many_messages_as_asked() -> None:
         all_of_it = await ada.slash(general, "chat", "history")
         last = await ada.slash(general, "chat", "history", messages=1)
         await bot.discord.until(lambda: all_of_it.replies and last.replies)
-        assert all_of_it.replies == ["ada: I am Ada.\nParley: Hello Ada."]
-        assert last.replies == ["Parley: Hello Ada."]
+        assert all_of_it.replies == ["ada: I am Ada.\nParley: Hello Ada.\nKept for ever."]
+        assert last.replies == ["Parley: Hello Ada.\nKept for ever."]
 
 
 async def test_discord_offers_only_what_the_table_takes() -> None:
@@ -109,7 +109,7 @@ async def test_a_setting_is_chosen_with_both_options() -> None:
         general = bot.guild.channel("general")
         call = await bot.olga.slash(general, "parley", "channel", setting="trigger", value="listen")
         await bot.discord.until(lambda: call.replies)
-        assert "listen (chosen here)" in call.replies[0]
+        assert "trigger: listen (channel)" in call.replies[0]
 
 
 async def test_an_option_that_needs_another_one_says_so() -> None:
@@ -175,7 +175,7 @@ async def test_a_long_reply_goes_on_in_further_messages() -> None:
         ada, general = bot.discord.user("ada"), bot.guild.channel("general")
         await tell(bot, general, ada, [f"{number:02} " + "word " * 50 for number in range(20)])
         call = await ada.slash(general, "chat", "history", messages=20)
-        await bot.discord.until(lambda: call.replies and call.replies[-1].rstrip().endswith("word"))
+        await bot.discord.until(lambda: call.replies and call.replies[-1].endswith("Kept for ever."))
         await bot.discord.until(lambda: sum(reply.count("word") for reply in call.replies) == 1000)
         assert len(call.replies) == 3
         assert all(message.flags & EPHEMERAL for message in call.messages)
@@ -237,7 +237,7 @@ async def test_a_call_that_is_delivered_twice_is_carried_out_once(monkeypatch) -
         with capture_logs() as logs:
             call = await bot.olga.slash(general, "parley", "sweep")
             await bot.discord.until(lambda: call.replies and any(line["event"] == "interaction.dead" for line in logs))
-        assert handled == ["sweep"]
+        assert handled == ["parley sweep"]
         assert len(call.replies) == 1
 
 
@@ -255,7 +255,7 @@ async def test_a_private_reply_that_comes_after_its_time_is_shown_to_nobody(monk
 
 
 async def test_a_public_reply_that_comes_after_its_time_goes_to_the_channel(monkeypatch) -> None:
-    monkeypatch.setitem(TABLE, "stop", dataclasses.replace(TABLE["stop"], private=False))
+    monkeypatch.setitem(TABLE, "chat stop", dataclasses.replace(TABLE["chat stop"], private=False))
     async with interactive() as bot:
         ada, general = bot.discord.user("ada"), bot.guild.channel("general")
         ready = held_up(monkeypatch, bot.store)

@@ -21,8 +21,7 @@ from bot.adapters.slack.interactions import workspace_of
 from bot.adapters.slack.oauth import INSTALL_PATH, REDIRECT_PATH, InstallPages
 from bot.adapters.slack.uninstalls import Uninstalls
 from bot.adapters.slack.watermarks import Watermarks
-from bot.chat.policy import Rules
-from bot.chat.rules import RuleBook
+from bot.chat.rules import Defaults, RuleBook
 from bot.web.server import BODY_BYTES
 from store import Store, open_store
 from tests.fakes.clock import FakeClock
@@ -126,7 +125,7 @@ async def installable(
         pages = InstallPages(
             client_id=slack.client_id, client_secret=slack.client_secret, base_url=slack.api_url, clock=clock
         )
-        marks, rules, door = Watermarks(store, clock), RuleBook(store, Rules()), Door()
+        marks, rules, door = Watermarks(store, clock), RuleBook(store, Defaults()), Door()
         app = build_app(clients)
         Uninstalls(store, clients, marks=marks, rules=rules).listen(app)
         served = web.Application(client_max_size=BODY_BYTES)

@@ -6,7 +6,7 @@ No turns run: what is taken in is seen in the store, and what its authors are to
 import asyncio
 import inspect
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,11 +23,15 @@ from bot.adapters.slack.http import PATH, requests_at
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.people import People
 from bot.adapters.slack.socket import SocketMode
+from bot.adapters.slack.standing import Standings
+from bot.adapters.slack.user_groups import UserGroups, named_by
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
+from bot.chat.authority import Authority
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Placement, Rules
 from bot.chat.protocol import IncomingMessage
+from bot.chat.rules import Defaults, RuleBook
 from store import NewMessage, Store, open_store
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
@@ -35,6 +39,7 @@ from tests.fakes.surface import FakeSurface
 
 SOCKET, HTTP = "socket", "http"
 IN_THREADS = Rules(placement=Placement.THREAD)
+EVERYBODY = ("guests", "external")
 
 
 @dataclass
@@ -100,7 +105,8 @@ async def listening(
     store: Store,
     *,
     by: str = SOCKET,
-    rules: Callable[[str, str], Rules] = lambda workspace, channel: IN_THREADS,
+    rules: Rules | None = None,
+    admit: Collection[str] = EVERYBODY,
     app_token: str = "",
     token: str = "",
     ping_seconds: float = 10,
@@ -109,6 +115,8 @@ async def listening(
     """Run the ear until the body ends, as one process would: connected, restored, and drained at the end."""
     clock = FakeClock(start=datetime.now(UTC))
     clients = SlackClients(clock, base_url=slack.api_url, token=token or slack.bot_token)
+    api = WebApi(clients, clock)
+    groups = UserGroups(api, clock)
     people, marks, door, surface = People(clients, clock), Watermarks(store, clock), Door(), FakeSurface(clock=clock)
     ear = Ear(store, clock, marks, door, surface, people)
     afterwards = Afterwards(clock)
@@ -127,16 +135,31 @@ async def listening(
             ear.edits.append(message.text)
             return await super().edited(message)
 
+    book = RuleBook(store, Defaults(rules=rules or IN_THREADS, placements={}, admit=frozenset(admit)))
+    authority = Authority(store, book, clock, operators=())
     intake = Noting(
         store,
-        rules=lambda message: rules(message.address.workspace, message.address.channel),
+        book,
+        authority,
+        clock,
         characters=characters,
         accept=accept,
         revised=lambda conversation: None,
         retracted=lambda conversations: None,
     )
-    api = WebApi(clients, clock)
-    gate = Gate(intake, marks, people, FileFacts(api, clock), surface, afterwards, clock, rules=rules)
+    gate = Gate(
+        intake,
+        marks,
+        people,
+        Standings(people, groups, clock, named=named_by(book)),
+        FileFacts(api, clock),
+        surface,
+        afterwards,
+        clock,
+        api=api,
+        rules=lambda workspace, channel: book.of("slack", workspace, channel),
+        may_speak=authority.may_speak,
+    )
     gaps = Gaps(gate, marks, api, clock, random.Random(1))
     app = build_app(clients)
     hear(app, gate, missed=gaps.began)
@@ -145,6 +168,7 @@ async def listening(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(clients.close)
         stack.push_async_callback(people.close)
+        stack.push_async_callback(groups.close)
         stack.push_async_callback(marks.write)
         stack.push_async_callback(afterwards.close)
         stack.push_async_callback(gaps.close)

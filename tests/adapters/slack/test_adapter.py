@@ -17,8 +17,7 @@ from bot.adapters.slack.http import PATH
 from bot.adapters.slack.inbound import PLATFORM
 from bot.adapters.slack.oauth import REDIRECT_PATH
 from bot.app_serve import build_adapters
-from bot.chat.policy import Rules
-from bot.chat.rules import RuleBook
+from bot.chat.rules import Defaults, RuleBook
 from bot.chat.turns import Turns
 from bot.config import load_settings
 from bot.llm.scripted import ScriptedModel
@@ -70,7 +69,7 @@ async def running(
         rng=random.Random(1),
         api_base_url=slack.api_url,
     )
-    rules = RuleBook(store, Rules())
+    rules = RuleBook(store, Defaults())
     model = ScriptedModel(steps, clock=clock)
     turns = Turns(store, model, {PLATFORM: adapter.surface}, SETTINGS, clock)
     inside = chat_behind(store, turns, rules, clock, platforms=lambda: [adapter.describe()])

@@ -152,7 +152,7 @@ async def test_in_the_agent_view_every_message_begins_a_conversation_of_its_own(
 
 async def test_inline_channels_have_a_conversation_for_each_person_and_listening_ones_need_no_mention() -> None:
     rules = Rules(trigger=Trigger.LISTEN)
-    async with FakeSlack() as slack, a_store() as store, listening(slack, store, rules=lambda *_: rules) as ear:
+    async with FakeSlack() as slack, a_store() as store, listening(slack, store, rules=rules) as ear:
         ada, bob = slack.workspace.user("Ada"), slack.workspace.user("Bob")
         general = slack.workspace.channel("general", ada, bob)
         await ear.until(lambda: slack.sockets)

@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.adapters.slack.inbound import Names, Us, incoming, is_speech, people_of, readable, readable_name, where_of
+from bot.adapters.slack.inbound import (
+    Names,
+    Us,
+    argument,
+    command_line,
+    incoming,
+    is_speech,
+    people_of,
+    readable,
+    readable_name,
+    team_of,
+    where_of,
+)
 from bot.adapters.slack.stamps import moment_of, position_at, position_of, ts_of
+from bot.chat.callers import MEMBER, UNKNOWN, Kind
 from bot.chat.protocol import FileOffer, IncomingMessage, Place, Quote
 
 US = Us(workspace="T1", user_id="U0BOT", bot_id="B0BOT")
@@ -25,6 +38,47 @@ def taken(text: str = "hello", **parts: Any) -> IncomingMessage:
     message = incoming(event(text, **parts), US, NAMES, event_id="Ev1")
     assert message is not None
     return message
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("access <@U1|Ada Lovelace> allow", "access <@U1> allow"),
+        ("<#C1|general> <!subteam^S1|@helpers team> <@W2>", "<#C1> <!subteam^S1> <@W2>"),
+        ("be &lt;kind&gt; &amp; brief", "be <kind> & brief"),
+        (
+            "<https://example.com> or <mailto:a@b.example|a@b.example>",
+            "https://example.com or a@b.example",
+        ),
+        ("", ""),
+    ],
+)
+def test_a_command_is_told_whom_it_names_by_their_ids_alone(written: str, read: str) -> None:
+    assert argument(written) == read
+
+
+def test_a_command_line_has_no_mention_of_us_in_front() -> None:
+    assert command_line(event("<@U0BOT>: !access allow <@U1|ada>"), US) == "!access allow <@U1>"
+
+
+@pytest.mark.parametrize(
+    ("parts", "team"),
+    [
+        ({}, ""),
+        ({"team": "T1"}, "T1"),
+        ({"team": "T1", "source_team": "T2"}, "T2"),
+        ({"user_team": "T3", "team": "T1"}, "T3"),
+    ],
+)
+def test_an_event_names_its_authors_team(parts: dict[str, Any], team: str) -> None:
+    assert team_of(event(**parts)) == team
+
+
+def test_a_bots_message_is_a_bots_whatever_is_known_of_its_person() -> None:
+    said = incoming(event(bot_id="B1"), US, NAMES, standing=MEMBER)
+    assert said is not None
+    assert said.standing.kind is Kind.BOT
+    assert taken().standing == UNKNOWN
 
 
 def test_a_message_keeps_its_name_its_order_its_time_and_its_author() -> None:

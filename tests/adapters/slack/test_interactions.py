@@ -7,7 +7,7 @@ import pytest
 from slack_bolt.context.async_context import AsyncBoltContext
 from structlog.testing import capture_logs
 
-from bot.adapters.slack.interactions import PATIENCE, Afterwards, Interactions, caller_of, workspace_of
+from bot.adapters.slack.interactions import PATIENCE, Afterwards, Interactions, actor_of, workspace_of
 from bot.chat.protocol import DeliveryError, Place
 from store import open_store
 from tests.chat.chatting import until
@@ -41,9 +41,9 @@ def pressed_on(channel: str, ts: str, thread_ts: str | None = None) -> dict[str,
 def test_an_interaction_is_made_where_its_message_stands(
     body: dict[str, Any], place: Place, thread: str, reply_to: str
 ) -> None:
-    caller = caller_of(body, ADA)
-    assert (caller.place, caller.author_id) == (place, "U1")
-    assert (caller.address.workspace, caller.address.thread, caller.address.reply_to) == ("T1", thread, reply_to)
+    actor = actor_of(body, ADA)
+    assert (actor.place, actor.author_id) == (place, "U1")
+    assert (actor.address.workspace, actor.address.thread, actor.address.reply_to) == ("T1", thread, reply_to)
 
 
 def test_an_installation_for_a_whole_enterprise_is_one_workspace() -> None:

@@ -109,8 +109,8 @@ def test_the_manifest_offers_the_commands_of_the_table() -> None:
     for group in Group:
         hint = re.findall(r"\w+", offered[f"/{group.value}"]["usage_hint"])
         assert [word for word in hint if word != "or"] == [row.name for row in TABLE.values() if row.group is group]
-    # What people write after a command is to reach us as they wrote it.
-    assert {command["should_escape"] for command in offered.values()} == {False}
+    # Whom somebody names is to reach us by their id: names are anybody's.
+    assert {command["should_escape"] for command in offered.values()} == {True}
 
 
 def test_the_manifest_offers_the_shortcuts_that_are_heard() -> None:

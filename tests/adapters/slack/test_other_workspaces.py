@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from bot.chat import words
+from bot.chat.access import Refusal
+from bot.chat.words_governing import REFUSALS
 from tests.adapters.slack.interactive import interactive, texts, whispers
 from tests.adapters.slack.showing import answers
 from tests.fakes.slack import Attempt, FakeSlack
@@ -72,4 +73,4 @@ async def test_the_same_ids_in_another_workspace_reach_nothing_here() -> None:
         assert (await bot.store.facts(turn)).feedback == {}
         said = whispers(ada)[seen:]
         assert not any("secret" in shown for shown in said)
-        assert words.ANSWER_UNKNOWN in said
+        assert REFUSALS[Refusal.EXTERNAL] in said  # there they are of another organisation

@@ -105,7 +105,7 @@ async def test_an_app_that_may_read_little_says_how_little() -> None:
 async def test_where_the_bot_is_switched_off_it_summarises_nothing() -> None:
     async with interactive() as bot:
         general = bot.slack.workspace.channel("general", bot.olga)
-        await bot.rules.set("slack", general.team.id, general.id, "trigger", Trigger.OFF.value, at=bot.clock.now())
+        await bot.choose("trigger", Trigger.OFF.value, channel=general)
         await bot.olga.shortcut(await bot.olga.say(general, "When do we meet?"), CALLBACK)
         await bot.until(lambda: bot.olga.ephemerals)
         assert whispers(bot.olga) == [words.ASK_IGNORED]

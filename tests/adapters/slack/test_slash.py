@@ -13,6 +13,7 @@ from bot.chat import words
 from bot.chat.commands import TABLE, Commands, Group
 from bot.chat.policy import Trigger
 from bot.chat.protocol import CommandReply
+from bot.chat.words_commands import kept_until
 from tests.adapters.slack.interactive import interactive, texts, whispers
 from tests.fakes.slack import FakeSlack
 from tests.fakes.slack.mrkdwn import broadcasts, groups, users
@@ -36,7 +37,7 @@ async def test_a_command_is_answered_to_its_caller_alone(run: Run) -> None:
         call = await ada.slash("/chat", "history", ada.dm)
         assert call.acked
         await bot.until(lambda: ada.ephemerals)
-        assert whispers(ada) == ["Ada: I am Ada.\nParley: Hello Ada."]
+        assert whispers(ada) == [f"Ada: I am Ada.\nParley: Hello Ada.\n{kept_until(None)}"]
         assert bob.ephemerals == []
         assert texts(ada.dm) == ["Hello Ada."]
 
@@ -106,8 +107,21 @@ async def test_words_are_known_in_capitals_and_with_blanks_around_them() -> None
         general = bot.slack.workspace.channel("general", bot.olga)
         await bot.olga.slash("/parley", "  CHANNEL   trigger  listen ", general)
         await bot.until(lambda: bot.olga.ephemerals)
-        assert "listen (chosen here)" in whispers(bot.olga)[0]
+        assert "listen (channel)" in whispers(bot.olga)[0]
         assert bot.rules.of("slack", general.team.id, general.id).trigger is Trigger.LISTEN
+
+
+@pytest.mark.parametrize("how", ["slash", "typed"])
+async def test_whom_a_command_names_is_known_by_their_id(how: str) -> None:
+    async with interactive() as bot:
+        eve = bot.slack.workspace.user("Eve", display_name="Eve Evil")
+        general = bot.slack.workspace.channel("general", bot.olga)
+        if how == "slash":
+            await bot.olga.slash("/parley", f"access <@{eve.id}|Eve Evil> deny", general)
+        else:
+            await bot.olga.say(general, f"{bot.slack.workspace.bot.mention} !access {eve.mention} deny")
+        await bot.until(lambda: bot.olga.ephemerals)
+        assert bot.rules.access("slack", general.team.id).users == {eve.id: False}, whispers(bot.olga)
 
 
 async def test_a_direct_message_has_no_channel_settings() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from bot.chat.protocol import DeliveryDelayed, Unreachable
-from store import ChannelSetting, ConversationKey, Installation, NewMessage, Store, StoreUnavailable, Watermark
+from store import ConversationKey, Installation, NewMessage, Setting, Store, StoreUnavailable, Watermark
 from tests.adapters.slack.installing import Installable, installable
 from tests.fakes.slack import FakeSlack, Team
 
@@ -28,8 +28,8 @@ async def furnish(here: Installable, workspace: str) -> int:
     )
     conversation_id = await here.store.accept(message)
     assert conversation_id is not None
-    choice = ChannelSetting(platform="slack", workspace=workspace, channel="C1", name="trigger", value="listen")
-    await here.store.put_setting(choice, at=here.clock.now())
+    choice = Setting(platform="slack", workspace=workspace, channel="C1", name="trigger", value="listen")
+    await here.store.put_setting(choice, author_id="U1", at=here.clock.now())
     mark = Watermark(workspace=workspace, channel="C1", thread="", position=1)
     await here.store.mark("slack", [mark], at=here.clock.now())
     await here.rules.load("slack")

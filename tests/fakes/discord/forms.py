@@ -10,6 +10,8 @@ from tests.fakes.discord.messages import COMPONENTS_V2, SILENT, walk
 Json = Any
 
 CONTENT, NONCE, NAME = 2000, 25, 100
+COMMAND = 8000
+"""Characters of all names, descriptions and values of a command with its subcommands and their options."""
 _SETTABLE_FLAGS = 1 << 2 | SILENT | 1 << 13 | COMPONENTS_V2 | 1 << 6
 _COMMAND_NAME = re.compile(r"[-_'\w]{1,32}")
 
@@ -129,11 +131,21 @@ def check_commands(commands: Json) -> None:
     for kind, limit in {1: 100, 2: 15, 3: 15}.items():
         if sum(1 for command_kind, _ in names if command_kind == kind) > limit:
             raise refusals.Refusal(400, 30032, f"Maximum number of application commands reached ({limit})")
-    for command in commands:
+    for number, command in enumerate(commands):
         if (command.get("type") or 1) == 1:
             _check_command(command)
+            if command_size(command) > COMMAND:
+                raise refusals.invalid_form(
+                    str(number), "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({COMMAND})"
+                )
         elif not 1 <= len(command["name"]) <= 32:
             raise refusals.too_long("name", 32)
+
+
+def command_size(part: Json) -> int:
+    """Count a command's characters as Discord does."""
+    own = sum(len(str(part.get(name) or "")) for name in ("name", "description", "value"))
+    return own + sum(command_size(inner) for listed in ("options", "choices") for inner in part.get(listed) or ())
 
 
 def _check_command(command: Json) -> None:

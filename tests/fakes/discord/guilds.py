@@ -59,11 +59,14 @@ class Guild:
         self.discord.gateway.dispatch("GUILD_ROLE_CREATE", data, guild=self, needs=GUILDS)
         return role
 
-    def join(self, user: User, roles: Iterable[Role] = (), *, nick: str | None = None) -> Member:
-        """Let somebody in, or give them these roles."""
+    def join(
+        self, user: User, roles: Iterable[Role] = (), *, nick: str | None = None, pending: bool | None = None
+    ) -> Member:
+        """Let somebody in, or give them these roles; `pending`: they have yet to accept the rules, or have done so."""
         member = self.members.setdefault(user.id, Member(user, datetime.now(UTC)))
         member.roles = list(dict.fromkeys([*member.roles, *roles]))
         member.nick = nick or member.nick
+        member.pending = member.pending if pending is None else pending
         return member
 
     def part(self, user: User) -> None:

@@ -104,14 +104,19 @@ class Interaction:
 
     def metadata(self) -> Json:
         """Write what a message says of the interaction that it answers."""
-        owners = {"0": str(self.channel.guild.id if self.channel.guild else 0)}
         return {
             "id": str(self.id),
             "type": self.kind,
             "user": self.user.json(),
-            "authorizing_integration_owners": owners,
+            "authorizing_integration_owners": self.owners(),
             **({"name": self.data["name"]} if "name" in self.data else {}),
         }
+
+    def owners(self) -> Json:
+        """Say by whose installation of the bot it was made: the guild's (0), or the user's own (1)."""
+        if self.user.brings_bot:
+            return {"1": str(self.user.id)}
+        return {"0": str(self.channel.guild.id if self.channel.guild else 0)}
 
     def json(self) -> Json:
         guild, bot = self.channel.guild, self.discord.bot
@@ -128,7 +133,7 @@ class Interaction:
             "locale": "en-US",
             "app_permissions": allowed,
             "entitlements": [],
-            "authorizing_integration_owners": {"0": str(guild.id if guild else 0)},
+            "authorizing_integration_owners": self.owners(),
             "context": 0 if guild else 1,
             "attachment_size_limit": LIMIT,
         }

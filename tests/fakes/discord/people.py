@@ -20,7 +20,8 @@ Json = Any
 
 @dataclass(eq=False, slots=True)
 class User:
-    """Somebody with an account. Set `takes_dms` to False and the bot can't write to them (50007)."""
+    """Somebody with an account. Set `takes_dms` to False and the bot can't write to them (50007), and `brings_bot` to True
+    and they use the bot everywhere by an installation of their own, whether a guild has invited it or not."""
 
     discord: "FakeDiscord" = field(repr=False)
     id: int
@@ -28,6 +29,7 @@ class User:
     display_name: str | None = None
     bot: bool = False
     takes_dms: bool = True
+    brings_bot: bool = False
 
     @property
     def mention(self) -> str:
@@ -146,6 +148,8 @@ class Member:
     joined_at: datetime
     roles: list[Role] = field(default_factory=list)
     nick: str | None = None
+    pending: bool = False
+    """Whether they have yet to accept the guild's rules."""
 
     def json(self, *, with_user: bool = True) -> Json:
         member = {
@@ -156,6 +160,6 @@ class Member:
             "deaf": False,
             "mute": False,
             "flags": 0,
-            "pending": False,
+            "pending": self.pending,
         }
         return member | ({"user": self.user.json()} if with_user else {})

@@ -23,7 +23,7 @@ process there is `FakeSlackThread`; builders may be called directly, and what do
 Who does what:
 
 - the world: `slack.workspace` (there from the beginning), `slack.team(enterprise=, org_wide=)`,
-  `team.user(guest=, external=, bot=)`, `team.channel(kind=, shared=, connected=)`, `team.group`, `user.dm`,
+  `team.user(guest=, external=, owner=, bot=)`, `team.channel(kind=, shared=, connected=)`, `team.group`, `user.dm`,
   `channel.join/leave/archive/delete/rename`, `team.uninstall/reinstall/deactivate`, `team.scopes`, `team.agent`,
   `slack.unsubscribed`
 - people: `user.say/edit/delete/react/slash/click/feedback/shortcut/submit/close/stop/open_home/open_agent/ask/look_at/

@@ -1,10 +1,15 @@
 """Who one is, who others are, how an app is installed and how it opens its sockets."""
 
 import base64
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tests.fakes.slack import refusals
 from tests.fakes.slack.api import APP_TOKEN, NO_TOKEN, Call, Method, Methods
 from tests.fakes.slack.refusals import Refusal
+
+if TYPE_CHECKING:
+    from tests.fakes.slack.people import User
+    from tests.fakes.slack.teams import Team
 
 Json = Any
 
@@ -35,6 +40,27 @@ def users_info(call: Call) -> Json:
     if user is None:
         raise Refusal("user_not_found")
     return {"user": user.json() | ({"locale": user.locale} if call.flag("include_locale") else {})}
+
+
+def usergroups_list(call: Call) -> Json:
+    """List the user groups of a workspace, which a token of a whole enterprise has to name."""
+    team = call.team
+    if team.org_wide:
+        if not call.text("team_id"):
+            raise refusals.invalid_arguments("missing required field: team_id")
+        team = next((known for known in call.slack.teams if known.id == call.text("team_id")), team)
+    if not team.has_groups:
+        raise Refusal("plan_upgrade_required")
+    return {"usergroups": [_group(team, number, members, call) for number, members in team.groups.items()]}
+
+
+def _group(team: "Team", number: str, members: "list[User]", call: Call) -> Json:
+    value: Json = {"id": number, "team_id": team.id, "is_usergroup": True, "handle": number.lower(), "date_delete": 0}
+    if call.flag("include_count") or call.flag("include_users"):
+        value["user_count"] = str(len(members))
+    if call.flag("include_users"):
+        value["users"] = [member.id for member in members][: team.listed_members]
+    return value
 
 
 def bots_info(call: Call) -> Json:
@@ -89,6 +115,7 @@ METHODS: Methods = {
     "auth.test": Method(auth_test),
     "auth.revoke": Method(auth_revoke),
     "users.info": Method(users_info, "users:read"),
+    "usergroups.list": Method(usergroups_list, "usergroups:read"),
     "bots.info": Method(bots_info, "users:read"),
     "team.info": Method(team_info, "team:read"),
     "apps.connections.open": Method(connections_open, APP_TOKEN),

@@ -41,6 +41,7 @@ _TIER_OF = {
     "reactions.add": 3,
     "reactions.remove": 2,
     "team.info": 3,
+    "usergroups.list": 2,
     "users.info": 4,
     "views.open": 4,
     "views.publish": 4,

@@ -19,7 +19,7 @@ Json = Any
 
 @dataclass(eq=False, slots=True)
 class User:
-    """Somebody with an account in a workspace; set `deactivated` or `guest` as you like."""
+    """Somebody with an account in a workspace; set `deactivated`, `guest` or `owner` as you like."""
 
     slack: "FakeSlack" = field(repr=False)
     team: "Team" = field(repr=False)
@@ -27,11 +27,16 @@ class User:
     name: str
     display_name: str | None = None
     guest: bool = False
+    """Of several channels; a guest of one channel only has `single_channel` too."""
     foreign_team: str | None = None
     """The workspace of somebody who is here by Slack Connect."""
     bot_id: str | None = None
     app_id: str | None = None
     deactivated: bool = False
+    owner: bool = False
+    primary_owner: bool = False
+    enterprise_owner: bool = False
+    single_channel: bool = False
     tz: str = "Europe/Berlin"
     locale: str = "en-US"
 
@@ -163,7 +168,7 @@ class User:
             "email": f"{self.name.lower().replace(' ', '.')}@example.com",
             "team": self.team_id,
         }
-        return {
+        value: Json = {
             "id": self.id,
             "team_id": self.team_id,
             "name": self.name.lower().replace(" ", "."),
@@ -174,14 +179,31 @@ class User:
             "tz_offset": 3600,
             "profile": profile,
             "is_admin": False,
-            "is_owner": False,
+            "is_owner": self.owner or self.primary_owner,
+            "is_primary_owner": self.primary_owner,
             "is_restricted": self.guest,
-            "is_ultra_restricted": False,
+            "is_ultra_restricted": self.guest and self.single_channel,
             "is_bot": self.bot_id is not None,
             "is_app_user": False,
-            "is_stranger": self.foreign_team is not None,
             "updated": 1_700_000_000,
         }
+        if self.foreign_team is not None and not self._meets_the_bot():
+            value["is_stranger"] = True  # those of a channel that the app sees are not called so, wherever they are from
+        if self.team.enterprise and self.foreign_team is None:
+            value["enterprise_user"] = {
+                "id": self.id,
+                "enterprise_id": self.team.enterprise,
+                "enterprise_name": "Enterprise",
+                "is_admin": False,
+                "is_owner": self.enterprise_owner,
+                "is_primary_owner": False,
+                "teams": [self.team.id],
+            }
+        return value
+
+    def _meets_the_bot(self) -> bool:
+        channels = self.team.channels.values()
+        return any(self in channel.members and self.team.bot in channel.members for channel in channels)
 
     def short_json(self) -> Json:
         """Write it as interactions do."""

@@ -22,13 +22,15 @@ SCOPES = (
         "commands",
     ),
     *("files:read", "files:write", "groups:history", "groups:read", "im:history", "im:read", "im:write", "mpim:history"),
-    *("mpim:read", "mpim:write", "reactions:read", "reactions:write", "team:read", "users:read"),
+    *("mpim:read", "mpim:write", "reactions:read", "reactions:write", "team:read", "usergroups:read"),
+    "users:read",
 )
 
 
 @dataclass(eq=False, slots=True)
 class Team:
-    """A workspace. `scopes` and `agent` (whether the app is declared an agent) may be changed at any time."""
+    """A workspace. `scopes`, `agent` (whether the app is declared an agent) and `has_groups` (whether its plan has user
+    groups) may be changed at any time."""
 
     slack: "FakeSlack" = field(repr=False)
     id: str
@@ -40,6 +42,9 @@ class Team:
     agent: bool = True
     scopes: set[str] = field(default_factory=lambda: set(SCOPES))
     uninstalled: bool = False
+    has_groups: bool = True
+    listed_members: int = 1000
+    """How many members of a group are listed, whatever their number."""
     bot: User = field(init=False, repr=False)
     users: dict[str, User] = field(default_factory=dict, repr=False)
     groups: dict[str, list[User]] = field(default_factory=dict, repr=False)
@@ -75,6 +80,7 @@ class Team:
         display_name: str | None = None,
         guest: bool = False,
         external: bool = False,
+        owner: bool = False,
         bot: bool = False,
         app_id: str | None = None,
     ) -> User:
@@ -83,7 +89,7 @@ class Team:
         foreign = slack.new_id("T") if external else None
         bot_id = slack.new_id("B") if bot else None
         app = (app_id or slack.new_id("A")) if bot else None
-        user = User(slack, self, slack.new_id("U"), name, display_name, guest, foreign, bot_id, app)
+        user = User(slack, self, slack.new_id("U"), name, display_name, guest, foreign, bot_id, app, owner=owner)
         self.users[user.id] = user
         slack.users[user.id] = user
         return user

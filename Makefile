@@ -39,8 +39,8 @@ bench: setup .venv-bench/.ready
 # Needs `uv` on the path; every lock is universal, with hashes and without index addresses.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 lock:
-	$(LOCK) --extra local pyproject.toml -o requirements/run.txt
-	$(LOCK) --extra local --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(LOCK) --extra local --extra postgres pyproject.toml -o requirements/run.txt
+	$(LOCK) --extra local --extra postgres --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 	$(LOCK) -c requirements/run.txt requirements/bench.in -o requirements/bench.txt
 
 clean:

@@ -34,8 +34,14 @@ async def open_store(
 
         return await SqliteStore.open(sqlite_path(url), clock=clock, keys=keys, progress=progress)
     if scheme in ("postgresql", "postgres"):
-        raise StoreDenied("PostgreSQL is not built yet: set DATABASE_URL=sqlite:///parley.db")
-    raise StoreDenied("DATABASE_URL is not a store's address: use sqlite:///parley.db")
+        try:
+            from store.postgres import PostgresStore
+        except ModuleNotFoundError as exc:
+            raise StoreDenied("PostgreSQL's driver is not installed: pip install 'parley[postgres]'") from exc
+        return await PostgresStore.open(url, clock=clock, keys=keys, progress=progress)
+    raise StoreDenied(
+        "DATABASE_URL is not a store's address: use sqlite:///parley.db or postgresql://user:password@host/name"
+    )
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -1,0 +1,54 @@
+"""One real PostgreSQL for all tests of a run that ask for it, and an empty database for each."""
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from store import open_store
+from tests.engines.postgres import PostgresServer
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+"""No law hangs on a power cut; what does has a server of its own."""
+EMPTY = """
+DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+    EXECUTE format('DELETE FROM %I', name);
+  END LOOP;
+  FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+    PERFORM setval(name::regclass, 1, false);
+  END LOOP;
+END $$"""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server, started once."""
+    with PostgresServer.made(options=FAST) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """The address of an empty store that nobody is connected to: another one is made as a copy of it."""
+    url = postgres.database()
+    asyncio.run(_open_and_close(url))
+    return url
+
+
+@pytest.fixture(scope="session")
+def _emptied(postgres: PostgresServer, postgres_template: str) -> str:
+    return postgres.database(like=postgres_template)
+
+
+@pytest.fixture
+def postgres_url(_emptied: str) -> str:
+    """The address of an empty store. Making a database takes ten times as long as emptying one, and the laws are many."""
+    with psycopg.connect(_emptied, autocommit=True) as connection:
+        connection.execute(EMPTY)
+    return _emptied
+
+
+async def _open_and_close(url: str) -> None:
+    await (await open_store(url)).aclose()

@@ -1,0 +1,33 @@
+"""The laws of the store on a real PostgreSQL, and what is PostgreSQL's own about them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from store import Store, open_store
+from tests.contracts.store_laws import DurableStoreLaws
+from tests.contracts.store_words import Reopen
+
+pytestmark = pytest.mark.anyio
+
+
+class TestPostgres(DurableStoreLaws):
+    """One database."""
+
+    @pytest.fixture
+    async def store(self, postgres_url: str) -> AsyncIterator[Store]:
+        store = await open_store(postgres_url)
+        yield store
+        await store.aclose()
+
+    @pytest.fixture
+    async def reopen(self, store: Store, postgres_url: str) -> AsyncIterator[Reopen]:
+        opened = [store]
+
+        async def again() -> Store:
+            await opened[-1].aclose()
+            opened.append(await open_store(postgres_url))
+            return opened[-1]
+
+        yield again
+        await opened[-1].aclose()

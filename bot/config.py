@@ -185,7 +185,9 @@ class Settings(BaseSettings):
     )
 
     operators: Annotated[tuple[Operator, ...], BeforeValidator(forms.check_operators)] = Field(
-        (), description="`discord:<user id>`, `slack:<team id>/<user id>`, with commas between them; empty: nobody"
+        (),
+        description="the hosts, who run the installation: `discord:<user id>`, `slack:<team id>/<user id>`, with commas "
+        "between them; empty: nobody is one",
     )
     owners_operate: Annotated[bool, BeforeValidator(forms.check_switch)] = Field(
         True, description="`on`: who owns a Discord server or a Slack workspace may operate Parley there, and only there"

@@ -31,14 +31,13 @@ from store.errors import refuse_unstorable
 from store.governing import Charge
 from store.keeping import Expired, Spot
 from store.migrate import upgrade
+from store.rows import MICROSECOND, Begin, columns_of, columns_of_name, refuse_all, us_of
 from store.seals import prove
-from store.sqlite_calls import refuse_all
 from store.sqlite_file import FileLock, Found, has_journal, look, prepare, proofs_of, uri_of
 from store.sqlite_governing import SqliteGoverning
 from store.sqlite_keeping import SqliteKeeping
 from store.sqlite_ledger import Ledger, beside
 from store.sqlite_reseal import Progress, reseal
-from store.sqlite_rows import MICROSECOND, columns_of, columns_of_name, us_of
 from store.sqlite_scrubbing import Scrubber
 from store.sqlite_writer import SqliteWriter
 from store.values import (
@@ -157,9 +156,9 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def accept_and_claim(
         self, message: NewMessage, *, lease: timedelta, window: int, per_workspace: int | None = None
     ) -> Accepted | None:
-        return await self._accept(message, turns.Begin(lease // MICROSECOND, window, per_workspace))
+        return await self._accept(message, Begin(lease // MICROSECOND, window, per_workspace))
 
-    async def _accept(self, message: NewMessage, begin: turns.Begin | None) -> Accepted | None:
+    async def _accept(self, message: NewMessage, begin: Begin | None) -> Accepted | None:
         refuse_all(
             message.text,
             message.author_name,
@@ -180,7 +179,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def claim(
         self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
     ) -> Claim | None:
-        begin = turns.Begin(lease // MICROSECOND, window, per_workspace)
+        begin = Begin(lease // MICROSECOND, window, per_workspace)
         return await self._run_now(turns.claim, begin, tuple(platforms))
 
     async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:

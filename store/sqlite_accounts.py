@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import store.sqlite_sql_governing as sql
 from store.errors import LeaseLost
 from store.governing import NEARLY, Charge, Grant, Limit, Meter, Order, Payer, Period, Unit
-from store.sqlite_rows import time_of
+from store.rows import time_of
 from store.values import Hold
 
 ABANDONED_AFTER = 600_000_000

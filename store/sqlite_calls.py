@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
-from store.errors import StoreError, refuse_unstorable
+from store.errors import StoreError
+from store.rows import us_of
 from store.sqlite_ledger import Ledger
-from store.sqlite_rows import us_of
 from store.sqlite_scrubbing import Scrubber
 from store.sqlite_writer import SqliteWriter
 
@@ -54,9 +54,3 @@ class SqliteCalls:
         """Scrub before it is said that something is gone; while somebody reads an older state it is done later."""
         with contextlib.suppress(StoreError):
             await self._scrubber.scrub()
-
-
-def refuse_all(*texts: str) -> None:
-    """Raise `UnstorableText` when one of the texts can't be kept."""
-    for text in texts:
-        refuse_unstorable(text)

@@ -8,10 +8,11 @@ import sqlite3
 
 import store.sqlite_sql as sql
 from store.errors import ConversationNotFound
+from store.rows import LAST, ROLES, time_of
+from store.seals import what_text
 from store.sqlite_places import unmark_purged
-from store.sqlite_rows import ROLES, conversation_of, read_window, time_of
-from store.sqlite_seals import close_text, number_of, what_text
-from store.sqlite_turns import LAST
+from store.sqlite_rows import conversation_of, read_window
+from store.sqlite_seals import values_of
 from store.values import Conversation, Ending, Message, Role, StoreStatus
 
 Key = tuple[str, str, str, str, str]
@@ -36,8 +37,8 @@ def append(db: sqlite3.Connection, conversation_id: int, role: Role, text: str, 
     if row is None:
         raise not_found(conversation_id)
     said_by = ROLES.index(role)
-    kept = close_text(db, text, conversation_id, what_text(said_by))
-    values = (conversation_id, row[0], said_by, 0, "", "", "", kept, Ending.COMPLETE.value, at, 0, 0, number_of(db))
+    kept = values_of(db).close_text(text, conversation_id, what_text(said_by))
+    values = (conversation_id, row[0], said_by, 0, "", "", "", kept, Ending.COMPLETE.value, at, 0, 0, values_of(db).number)
     db.execute(sql.ADD_MESSAGE, values)
     return read_window(db, conversation_id, LAST, 0, 1)[0]
 

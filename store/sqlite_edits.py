@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 
 import store.sqlite_sql as sql
+from store.rows import REDO
+from store.seals import what_file, what_text
 from store.sqlite_people import feedback_of, leave
 from store.sqlite_rows import conversation_of
-from store.sqlite_seals import close_data, close_text, open_text, what_file, what_text
+from store.sqlite_seals import values_of
 from store.sqlite_turns import move_answer, must_hold, take_again
 from store.values import TURN_MESSAGES, Ending, Hold, Located, Redo, Revised, Role, TurnFacts, TurnState
 
@@ -26,7 +28,7 @@ def keep_attachment(
 ) -> None:
     """Keep what was read of an attachment; one whose message was erased meanwhile is not kept."""
     must_hold(db, now, hold)
-    kept = close_data(db, data, hold.conversation_id, what_file("data", message_id, number))
+    kept = values_of(db).close_data(data, hold.conversation_id, what_file("data", message_id, number))
     db.execute(sql.KEEP_ATTACHMENT, (hold.conversation_id, message_id, number, kept, problem))
 
 
@@ -67,9 +69,9 @@ def revise(db: sqlite3.Connection, now: int, name: Name, text: str) -> Revised |
         return None
     message_id, conversation_id, turn_id, old = said
     what = what_text(0)
-    if text == open_text(db, old, conversation_id, what):
+    if text == values_of(db).open_text(old, conversation_id, what):
         return Revised(conversation_id=conversation_id, redo=Redo.SAME)
-    kept = close_text(db, text, conversation_id, what)
+    kept = values_of(db).close_text(text, conversation_id, what)
     db.execute("UPDATE message SET text = ? WHERE id = ?", (kept, message_id))
     asked = turn_id is None or _ask_again(db, now, turn_id)  # without a turn it waits for one, which will read it
     return Revised(conversation_id=conversation_id, redo=Redo.AGAIN if asked else Redo.KEPT)
@@ -86,7 +88,7 @@ def _ask_again(db: sqlite3.Connection, now: int, turn_id: int) -> bool:
     if known.state.final:
         db.execute(sql.AGAIN, (turn_id, now))
     else:
-        db.execute(sql.ASK, (turn_id, sql.REDO))
+        db.execute(sql.ASK, (turn_id, REDO))
     return True
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import store.sqlite_sql_keeping as sql
 from store.forgetting import Person, name_of
+from store.rows import LAST
 from store.sqlite_conversations import delete as erase_conversation
 from store.sqlite_edits import Name, find, take_out
 from store.sqlite_ledger import Ledger, enter
-from store.sqlite_turns import LAST, settle_queued
+from store.sqlite_turns import settle_queued
 from store.tombstones import Kind
 from store.values import TurnState
 

@@ -11,8 +11,8 @@ from store import sqlite_accounts as accounts
 from store import sqlite_settings as settings
 from store import sqlite_usage as usage
 from store.governing import AUDIT_PAGE, AuditEntry, Days, Grant, Meter, Order, Setting, UsageBy, UsageRow
-from store.sqlite_calls import SqliteCalls, refuse_all
-from store.sqlite_rows import us_of
+from store.rows import refuse_all, us_of
+from store.sqlite_calls import SqliteCalls
 from store.values import Hold
 
 NEWEST = (1 << 63) - 1

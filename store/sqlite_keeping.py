@@ -11,8 +11,8 @@ from store import sqlite_older_copies as older_copies
 from store.errors import refuse_unstorable
 from store.forgetting import Person
 from store.keeping import EXPORT_PAGE, ConversationFilter, ConversationRecord, Forgotten, Opinions
-from store.sqlite_calls import SqliteCalls, refuse_all
-from store.sqlite_rows import us_of
+from store.rows import refuse_all, us_of
+from store.sqlite_calls import SqliteCalls
 from store.sqlite_workspaces import LONG_AGO
 from store.tombstones import ERASED
 from store.values import SUMMARIES, Conversation, ConversationSummary, Message, MessageName

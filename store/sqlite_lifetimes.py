@@ -8,7 +8,7 @@ import sqlite3
 
 import store.sqlite_sql_keeping as keeping
 from store.sqlite_conversations import not_found
-from store.sqlite_seals import seal_persona
+from store.sqlite_seals import values_of
 from store.sqlite_turns import stop
 
 
@@ -36,5 +36,5 @@ def put_persona(db: sqlite3.Connection, now: int, conversation_id: int, persona:
     row = db.execute("SELECT persona FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
     if row is None:
         raise not_found(conversation_id)
-    db.execute(keeping.PUT_PERSONA, (conversation_id, *seal_persona(db, persona, conversation_id)))
+    db.execute(keeping.PUT_PERSONA, (conversation_id, *values_of(db).close_persona(persona, conversation_id)))
     return bool(row[0])

@@ -8,9 +8,10 @@ from typing import Any
 
 import store.sqlite_sql_keeping as sql
 from store.keeping import TURNS_SHOWN, ConversationFilter, ConversationRecord, Opinion, Opinions, TurnRecord
+from store.rows import time_of
 from store.sqlite_forgetting import FEEDBACK
 from store.sqlite_people import summary_of
-from store.sqlite_rows import conversation_of, read_whole, time_of
+from store.sqlite_rows import conversation_of, read_whole
 from store.sqlite_sql import COUNT_MESSAGES
 from store.values import MESSAGES_COUNTED, Conversation, ConversationSummary, Feedback, Message, MessageName, TurnState
 

@@ -12,10 +12,10 @@ from functools import partial
 import store.sqlite_sql_keeping as sql
 from store import sqlite_ledger as ledgers
 from store.forgetting import Person
+from store.rows import MICROSECOND
 from store.sqlite_conversations import delete
 from store.sqlite_edits import take_out
 from store.sqlite_ledger import Ledger
-from store.sqlite_rows import MICROSECOND
 from store.sqlite_writer import SqliteWriter
 from store.tombstones import KEPT, Kind, Tombstones
 

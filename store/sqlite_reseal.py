@@ -12,18 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from store.errors import StoreDamaged
-from store.seals import prove
-from store.sqlite_seals import (
-    PERSONA,
-    PLAIN,
-    SealedConnection,
-    close_data,
-    close_text,
-    number_of,
-    seal_persona,
-    what_file,
-    what_text,
-)
+from store.seals import PERSONA, PLAIN, Values, prove, what_file, what_text
+from store.sqlite_seals import SealedConnection, values_of
 from store.sqlite_writer import SqliteWriter
 
 if TYPE_CHECKING:
@@ -69,7 +59,7 @@ async def reseal(
     proven = await writer.run(partial(_enter, seals=seals, place=place, at=at))
     if len(proven) == 1:
         return
-    total: int = await writer.run(lambda db: db.execute(_LEFT, (number_of(db),)).fetchone()[0])
+    total: int = await writer.run(lambda db: db.execute(_LEFT, (values_of(db).number,)).fetchone()[0])
     done = 0
     for step in (_messages, _files, _personas):
         last: int | None = 0
@@ -79,7 +69,7 @@ async def reseal(
             if sealed:
                 progress(done, total)
     await scrub()
-    await writer.run(lambda db: db.execute("DELETE FROM seal WHERE number <> ?", (number_of(db),)))
+    await writer.run(lambda db: db.execute("DELETE FROM seal WHERE number <> ?", (values_of(db).number,)))
 
 
 def _enter(db: sqlite3.Connection, *, seals: Sequence["Seal"], place: str, at: int) -> dict[int, "Seal"]:
@@ -94,31 +84,32 @@ def _enter(db: sqlite3.Connection, *, seals: Sequence["Seal"], place: str, at: i
             db.execute("INSERT INTO seal (number, proof, at) VALUES (?, ?, ?)", (new, newest.proof(new), at))
             proven[new] = newest
     sealed = cast(SealedConnection, db)
-    sealed.seal, sealed.number = newest, number
+    sealed.values = Values(newest, number)
     return proven
 
 
 def _messages(db: sqlite3.Connection, seals: Seals, after: int) -> tuple[int, int | None]:
-    rows = db.execute(_MESSAGES, (after, number_of(db), ROWS)).fetchall()
+    rows = db.execute(_MESSAGES, (after, values_of(db).number, ROWS)).fetchall()
     for message_id, conversation_id, role, kept, number in rows:
         what = what_text(role)
         with suppress(StoreDamaged):
             text = _open_text(seals, number, kept, conversation_id, what)
-            values = (close_text(db, text, conversation_id, what), number_of(db), message_id)
+            values = (values_of(db).close_text(text, conversation_id, what), values_of(db).number, message_id)
             db.execute("UPDATE message SET text = ?, sealed = ? WHERE id = ?", values)
     return _done(rows)
 
 
 def _files(db: sqlite3.Connection, seals: Seals, after: int) -> tuple[int, int | None]:
-    rows = db.execute(_FILES, (after, number_of(db), FILES)).fetchall()
+    kept = values_of(db)
+    rows = db.execute(_FILES, (after, kept.number, FILES)).fetchall()
     for row, conversation_id, message_id, file, name, url, data, number in rows:
         named, addressed, filled = (what_file(part, message_id, file) for part in ("name", "address", "data"))
         with suppress(StoreDamaged):
             values = (
-                close_text(db, _open_text(seals, number, name, conversation_id, named), conversation_id, named),
-                close_text(db, _open_text(seals, number, url, conversation_id, addressed), conversation_id, addressed),
-                close_data(db, _open_data(seals, number, data, conversation_id, filled), conversation_id, filled),
-                number_of(db),
+                kept.close_text(_open_text(seals, number, name, conversation_id, named), conversation_id, named),
+                kept.close_text(_open_text(seals, number, url, conversation_id, addressed), conversation_id, addressed),
+                kept.close_data(_open_data(seals, number, data, conversation_id, filled), conversation_id, filled),
+                kept.number,
                 row,
             )
             db.execute("UPDATE attachment SET name = ?, url = ?, data = ?, sealed = ? WHERE rowid = ?", values)
@@ -126,11 +117,11 @@ def _files(db: sqlite3.Connection, seals: Seals, after: int) -> tuple[int, int |
 
 
 def _personas(db: sqlite3.Connection, seals: Seals, after: int) -> tuple[int, int | None]:
-    rows = db.execute(_PERSONAS, (after, number_of(db), ROWS)).fetchall()
+    rows = db.execute(_PERSONAS, (after, values_of(db).number, ROWS)).fetchall()
     for conversation_id, kept, number in rows:
         with suppress(StoreDamaged):
             persona = _open_text(seals, number, kept, conversation_id, PERSONA)
-            values = (*seal_persona(db, persona, conversation_id), conversation_id)
+            values = (*values_of(db).close_persona(persona, conversation_id), conversation_id)
             db.execute("UPDATE conversation SET persona = ?, sealed = ? WHERE id = ?", values)
     return _done(rows)
 

@@ -8,7 +8,7 @@ import sqlite3
 
 import store.sqlite_sql_governing as sql
 from store.governing import AuditEntry, Setting
-from store.sqlite_rows import time_of, us_of
+from store.rows import time_of, us_of
 
 
 def settings(db: sqlite3.Connection, platform: str) -> tuple[Setting, ...]:

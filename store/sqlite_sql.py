@@ -5,12 +5,9 @@ Times are microseconds since 1970; a lease is free when `lease_until` is not in 
 
 # ruff: noqa: S608 - put together from numbers and words of our own; what comes from outside is bound
 
+from store.rows import REDO, RETRACT, TOLD
 from store.sqlite_sql_governing import full, paused
 from store.values import RETRACTED, TURN_MESSAGES
-
-# What the holder of a turn is asked, in `turn.stop`. A turn that was retracted ends only by a holder who was told so:
-# another one may have shown more of the reply meanwhile.
-STOP, REDO, RETRACT, TOLD = 1, 2, 3, 4
 
 CONVERSATION = """
 SELECT id, platform, workspace, channel, thread, user_id, created_at, active_at, ended_at, expired_at, persona, sealed

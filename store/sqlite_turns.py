@@ -8,15 +8,16 @@ import functools
 import logging
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import store.sqlite_sql as sql
 from store import sqlite_accounts as accounts
 from store.errors import LeaseLost, StoreDamaged
 from store.governing import Charge
+from store.rows import LAST, REDO, RETRACT, STOP, Begin, columns_of, delivery_names, time_of
+from store.seals import what_file, what_text
 from store.sqlite_people import take_part
-from store.sqlite_rows import columns_of, read_answer, read_window, time_of
-from store.sqlite_seals import close_data, close_text, number_of, open_persona, what_file, what_text
+from store.sqlite_rows import read_answer, read_window
+from store.sqlite_seals import values_of
 from store.values import (
     DAMAGED,
     TURN_MESSAGES,
@@ -37,20 +38,9 @@ from store.values import (
 
 log = logging.getLogger(__name__)
 
-LAST = (1 << 63) - 1
-"""A position behind all others; as a limit, none."""
-
 
 class SamePosition(Exception):
     """Two messages of one conversation at one place in its order: the second is the first again."""
-
-
-class Begin(NamedTuple):
-    """How a turn is claimed: for how long, with how much of the history, and with how many others of its workspace."""
-
-    lease: int
-    window: int
-    per_workspace: int | None
 
 
 def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin: Begin | None) -> Accepted | None:
@@ -60,10 +50,8 @@ def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin
         SamePosition: and nothing is to be kept.
     """
     key = message.key
-    # Ids come first: platforms number upwards, so new names stand together at the end of their index.
-    message_name = "\x1f".join((message.message_id, "m", key.channel, key.workspace, key.platform))
-    if message.event_id:
-        event_name = "\x1f".join((message.event_id, "e", key.workspace, key.platform))
+    event_name, message_name = delivery_names(message.event_id, message.message_id, key)
+    if event_name:
         seen = 2 - db.execute(sql.SEE_TWO, (event_name, message_name, at)).rowcount
         if seen == 1:
             db.execute(sql.UNSEE)  # nothing is stored of a copy, not even the name that was new about it
@@ -116,12 +104,12 @@ def _add_message(
         message.message_id,
         message.author_id,
         message.author_name,
-        close_text(db, message.text, conversation_id, what_text(0)),
+        values_of(db).close_text(message.text, conversation_id, what_text(0)),
         "complete",
         at,
         message.from_bot,
         len(message.attachments),
-        number_of(db),
+        values_of(db).number,
     )
     added = db.execute(sql.ADD_MESSAGE, values)
     if added.rowcount == 0:
@@ -135,13 +123,13 @@ def _add_attachment(db: sqlite3.Connection, conversation_id: int, message_id: in
     values = (
         message_id,
         file.number,
-        close_text(db, file.name, conversation_id, what_file("name", message_id, file.number)),
+        values_of(db).close_text(file.name, conversation_id, what_file("name", message_id, file.number)),
         file.media_type,
         file.size,
-        close_text(db, file.url, conversation_id, what_file("address", message_id, file.number)),
-        close_data(db, file.data, conversation_id, what_file("data", message_id, file.number)),
+        values_of(db).close_text(file.url, conversation_id, what_file("address", message_id, file.number)),
+        values_of(db).close_data(file.data, conversation_id, what_file("data", message_id, file.number)),
         file.problem,
-        number_of(db),
+        values_of(db).number,
     )
     db.execute(sql.ADD_ATTACHMENT, values)
 
@@ -186,7 +174,7 @@ def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[st
         window=read,
         answer=answer,
         recovered=recovered,
-        stop=row[19] == sql.STOP,
+        stop=row[19] == STOP,
         persona=persona,
         parts=dict(db.execute(sql.PARTS, (turn_id,)).fetchall()),
     )
@@ -197,7 +185,7 @@ def _read(
 ) -> tuple[tuple[Message, ...], str, str]:
     """Read a turn's window and persona; and the error that it ends with when they can't be read."""
     try:
-        return read_window(db, conversation_id, until, 1, window), open_persona(db, *persona, conversation_id), ""
+        return read_window(db, conversation_id, until, 1, window), values_of(db).open_persona(*persona, conversation_id), ""
     except StoreDamaged as exc:
         # Left as it is, it would be claimed first for ever, and nobody else would be answered.
         log.error("turn %d fails: %s", turn_id, exc)
@@ -211,7 +199,7 @@ def renew(db: sqlite3.Connection, now: int, hold: Hold, lease: int) -> Renewal:
         raise _lost(hold)
     stop = db.execute("SELECT stop FROM turn WHERE id = ?", (hold.turn_id,)).fetchone()[0]
     waiting = db.execute(sql.QUEUED, (hold.conversation_id,)).fetchone() is not None
-    return Renewal(stop=stop > 0, waiting=waiting, retracted=stop >= sql.RETRACT, revised=stop == sql.REDO)
+    return Renewal(stop=stop > 0, waiting=waiting, retracted=stop >= RETRACT, revised=stop == REDO)
 
 
 def absorb(db: sqlite3.Connection, now: int, hold: Hold, window: int) -> Absorbed | None:
@@ -220,7 +208,7 @@ def absorb(db: sqlite3.Connection, now: int, hold: Hold, window: int) -> Absorbe
     if row is None:
         raise _lost(hold)
     own, answered, until, stop, queued, more, queued_until, address = row
-    if queued is None or own + more > TURN_MESSAGES or stop >= sql.RETRACT:
+    if queued is None or own + more > TURN_MESSAGES or stop >= RETRACT:
         return None
     db.execute(sql.ABSORB_MESSAGES, (hold.turn_id, hold.conversation_id, queued))
     db.execute(sql.ABSORB_TURN, (hold.turn_id, queued))
@@ -246,8 +234,8 @@ def finish(db: sqlite3.Connection, now: int, hold: Hold, answer: Answer | None, 
         must_hold(db, now, hold)
         finished = db.execute(sql.FINISH_WITH_ERROR, (hold.turn_id, error)).rowcount == 1
     else:
-        text = close_text(db, answer.text, hold.conversation_id, what_text(1))
-        values = (hold.turn_id, hold.epoch, now, text, answer.ending.value, number_of(db))
+        text = values_of(db).close_text(answer.text, hold.conversation_id, what_text(1))
+        values = (hold.turn_id, hold.epoch, now, text, answer.ending.value, values_of(db).number)
         finished = db.execute(sql.PUT_ANSWER, values).rowcount == 1
         if finished:
             # What the turn was charged for stands there already, and says more than the answer alone.
@@ -291,7 +279,7 @@ def stop(db: sqlite3.Connection, now: int, conversation_id: int) -> Stopped:
     running = db.execute(sql.RUNNING, (conversation_id,)).fetchone()
     queued = settle_queued(db, now, conversation_id, TurnState.CANCELLED)
     if running:
-        db.execute(sql.ASK, (running[0], sql.STOP))
+        db.execute(sql.ASK, (running[0], STOP))
     return Stopped(running=running[0] if running else None, queued=queued)
 
 

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 import store.sqlite_sql_governing as sql
 from store.governing import USAGE_DAYS, Days, Payer, UsageBy, UsageRow
-from store.sqlite_rows import time_of
+from store.rows import time_of
 
 DAY = timedelta(days=1)
 

@@ -8,8 +8,8 @@ import sqlite3
 
 import store.sqlite_sql as sql
 from store import sqlite_settings as settings
-from store.sqlite_rows import time_of
-from store.sqlite_turns import LAST, take_again
+from store.rows import LAST, time_of
+from store.sqlite_turns import take_again
 from store.values import Installation
 
 CONVERSATIONS = 2000

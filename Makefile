@@ -15,8 +15,16 @@ setup: .venv/.ready
 run: setup
 	@$(BIN)/parley run
 
+# The tests that mostly wait for platforms and processes run beside the others, and are shown when both are through: one
+# after the other they took over 15 minutes on two cores.
+WAITING := tests/adapters tests/e2e tests/fakes_discord tests/fakes_slack
 test: setup lint
-	$(BIN)/python -m pytest
+	@log=$$(mktemp); \
+	$(BIN)/python -m pytest $(WAITING) >"$$log" 2>&1 & waiting=$$!; \
+	$(BIN)/python -m pytest $(WAITING:%=--ignore=%); others=$$?; \
+	wait $$waiting; waiting=$$?; \
+	cat "$$log"; rm "$$log"; \
+	exit $$((others | waiting))
 
 lint: setup
 	$(BIN)/ruff check .

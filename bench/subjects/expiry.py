@@ -13,6 +13,8 @@ from pathlib import Path
 from bench.filling import STALE_DAYS, key_of
 from bench.subjects.parley import Turns
 from bench.workload import Job, Result, Timing, chosen, result
+from bot.chat.policy import Rules
+from bot.chat.rules import Defaults, RuleBook
 from bot.chat.sweeper import Sweeper, Swept
 from bot.clock import SystemClock
 from store.sqlite import SqliteStore
@@ -39,9 +41,10 @@ async def _measure(job: Job) -> Result:
             store,
             SystemClock(),
             random.Random(job.seed),
-            ttl=timedelta(days=STALE_DAYS / 2),
+            RuleBook(store, Defaults(rules=Rules(ttl=timedelta(days=STALE_DAYS / 2)))),
             purge_after=timedelta(),
             interval=timedelta(hours=1),
+            audit_ttl=timedelta(days=365),
         )
         found: list[Swept] = []
 

@@ -77,10 +77,12 @@ class _Turns:
             names = (name + self._event_tail, name + self._tails[conversation], now)
             assert execute(sql.SEE_TWO, names).rowcount == 2
             touched = execute(sql.TOUCH, (*self._columns[conversation], now, None)).fetchone()
-            conversation_id, position, epoch, _ = touched
-            assert execute(sql.OPEN, (conversation_id,)).fetchone() is None
-            turn_id, _ = execute(sql.BEGIN, (conversation_id, "address", now, position)).fetchone()
-            values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now, 0, 0)
+            conversation_id, position, epoch, *_ = touched
+            platform, workspace, channel, *_ = self._columns[conversation]
+            waits = (conversation_id, platform, workspace, channel, now, None)
+            assert execute(sql.MUST_WAIT, waits).fetchone() is None
+            turn_id, _ = execute(sql.BEGIN, (conversation_id, "address", now, position, now)).fetchone()
+            values = (conversation_id, position, 0, turn_id, name, "U1", "Mina 민아", QUESTION, "complete", now, 0, 0, 0)
             assert execute(sql.ADD_MESSAGE, values).rowcount == 1
             execute(sql.HOLD, (conversation_id, now + LEASE_US))
             window = execute(sql.WINDOW, (conversation_id, position, 1, WINDOW)).fetchall()
@@ -91,7 +93,7 @@ class _Turns:
         execute("BEGIN IMMEDIATE")
         now = time.time_ns() // 1000
         for turn_id, _, epoch, _ in held:
-            assert execute(sql.PUT_ANSWER, (turn_id, epoch, now, ANSWER, "complete")).rowcount == 1
+            assert execute(sql.PUT_ANSWER, (turn_id, epoch, now, ANSWER, "complete", 0)).rowcount == 1
             execute(sql.FINISH, (turn_id, "model", 100, 100))
         execute("COMMIT")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.filling import PLATFORM, fill, key_of
 from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, chosen, drive, result
+from store.governing import Charge
 from store.sqlite import SqliteStore
 from store.values import Answer, ConversationKey, Ending, NewMessage, TurnState
 
@@ -89,6 +90,7 @@ class Turns:
             assert await store.absorb(claim.hold, window=WINDOW) is None
             await store.record_part(claim.hold, 0, name)
         answer = Answer(text=ANSWER, ending=Ending.COMPLETE, model="model", prompt_tokens=100, completion_tokens=100)
-        await store.finish(claim.hold, answer)
+        charge = Charge(author_id="U1", prompt_tokens=100, completion_tokens=100)
+        await store.finish(claim.hold, answer, charge=charge)
         await store.settle(claim.hold, TurnState.DONE)
         self.latencies.append(time.perf_counter() - self._begun.pop(claim.key.channel))

@@ -225,7 +225,7 @@ class ConsoleChat:
     async def _answered(self, conversation_id: int) -> None:
         self._answering = conversation_id
         try:
-            await self._turns.quiet(conversation_id)
+            await self._turns.quiet(conversation_id, self._key)
         finally:
             self._answering = None
         self._surface.end_line()  # not when we are asked to stop: the answer may go on until we have

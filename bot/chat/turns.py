@@ -18,7 +18,7 @@ from bot.chat.run import LEASE, STORE_PAUSE, TurnRun, TurnSettings, end_all
 from bot.chat.terms import Terms, TermsOf
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient
-from store import Claim, NewMessage, Stopped, Store, StoreError, StoreUnavailable
+from store import Claim, ConversationKey, NewMessage, Stopped, Store, StoreError, StoreUnavailable
 
 POLL = timedelta(seconds=2)
 """How long an idle worker waits before it looks for turns that nobody told it of: another process's, or a dead one's."""
@@ -165,15 +165,15 @@ class Turns:
         if run := self._runs.get(conversation_id):
             run.doubt()
 
-    async def quiet(self, conversation_id: int) -> None:
-        """Wait until nothing is queued or under way in a conversation.
+    async def quiet(self, conversation_id: int, key: ConversationKey) -> None:
+        """Wait until nothing is queued or under way in a conversation, or its place is paused and what is queued waits.
 
         Raises:
             StoreUnavailable: also when a turn can't go on because nothing can be written; it is kept.
         """
         while True:
             settled = self._settled
-            if not await self._store.busy(conversation_id):
+            if not await self._store.busy(conversation_id) or self._is_paused(key):
                 return
             await settled.wait()
             if await self._store.busy(conversation_id):
@@ -255,11 +255,14 @@ class Turns:
         for run in self._runs.values():
             self._pause(run)
         self._woken.set()  # something may have been resumed
+        self._tell_settled()  # or something paused that somebody waits for
 
     def _pause(self, run: TurnRun) -> None:
-        key = run.claim.key
-        if self._rules is not None and self._rules.paused(key.platform, key.workspace, key.channel):
+        if self._is_paused(run.claim.key):
             run.pause()
+
+    def _is_paused(self, key: ConversationKey) -> bool:
+        return self._rules is not None and self._rules.paused(key.platform, key.workspace, key.channel)
 
     def _run_of(self, claim: Claim, since: timedelta, changes: int) -> TurnRun:
         """`changes` is their count before the claim was asked for. Nothing is claimed where the store knows of a pause; the

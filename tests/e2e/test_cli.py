@@ -95,6 +95,14 @@ def test_history_and_forget_do_what_they_say(shell: Shell) -> None:
     assert b"hello" not in shell.store.read_bytes()
 
 
+def test_what_is_said_while_paused_is_kept_and_answered_when_that_is_over(shell: Shell) -> None:
+    done = shell.chat("/pause everything", "are you there?")
+    assert done.code == 0
+    assert done.out.splitlines()[1:] == ["I am paused just now; your message is kept, and I answer it when I go on."]
+    done = shell.chat("/resume everything", "and now?")
+    assert done.out.splitlines()[1:] == ["You said: are you there?", "You said: and now?"]
+
+
 def test_an_empty_line_gets_the_help_line_and_no_model_is_asked(talk: Shell, model: Model) -> None:
     before = len(model.prompts())
     assert talk.chat("", "   ").out == HELP_LINE * 2

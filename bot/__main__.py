@@ -1,4 +1,4 @@
-"""The command line: `parley run`, `chat`, `doctor`, `migrate`, `sweep`, `backup`, `restore` and `export`.
+"""The command line: `parley run`, `chat`, `doctor`, `migrate`, `sweep`, `backup`, `restore`, `export`, `migrate-store`.
 
 Settings are read here and nowhere else. Whatever can't go on ends in one clear line on stderr and an exit code of sysexits:
 64 usage, 65 data, 75 busy or failing for now, 78 configuration.
@@ -11,9 +11,8 @@ import random
 import re
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,10 +23,12 @@ from rich.console import Console
 from bot import __version__, exits
 from bot.adapters.protocol import PlatformRefused
 from bot.app_chat import chat as chat_at_terminal
+from bot.app_copy import back_up_store, restore_store
 from bot.app_doctor import examine_installation
 from bot.app_export import export_person
 from bot.app_governing import open_configured_store, rules_of
 from bot.app_model import build_model, fetch_local_model
+from bot.app_move import comparison, move_store
 from bot.app_serve import serve
 from bot.chat.export import Person
 from bot.chat.models import Models
@@ -39,9 +40,7 @@ from bot.progress import passing_bar, progress_bar
 from bot.telemetry import Metrics, configure_logging, harden_process
 from bot.web.server import WebError
 from store import NotOurs, StoreBusy, StoreDamaged, StoreError, StoreRefused, StoreUnavailable
-from store.open import sqlite_path
-from store.sqlite_copy import back_up, examine, look_for_store
-from store.sqlite_copy import restore as restore_copy
+from store.open import place_of_store
 
 app = typer.Typer(
     name="parley",
@@ -181,9 +180,8 @@ def backup(path: Annotated[Path, typer.Argument(help="A new file to write the co
     """Copy the store to a file, whole and checked, while Parley may go on running."""
     settings = _settings()
     _log(settings, None)
-    source = _file(settings)
-    with _told(), progress_bar(f"Backing up {source}", Console(stderr=True)) as show:
-        messages = back_up(source, path, show)
+    with _told():
+        messages = back_up_store(settings.database_url.get_secret_value(), path, _bar)
     typer.echo(f"{path}: {messages:,} messages, checked.")
 
 
@@ -192,19 +190,23 @@ def restore(
     path: Annotated[Path, typer.Argument(help="A file that `parley backup` wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before replacing a store.")] = False,
 ) -> None:
-    """Put a backup in the store's place; the store that was there is kept beside it under another name."""
+    """Put a backup in the store's place. A file that was there is kept beside it; what was in a database is replaced."""
     settings = _settings()
     _log(settings, None)
-    target = _file(settings)
+
+    def ask(what: str, kept: bool) -> None:
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            _end(exits.USAGE, f"something is there: say --yes to {what}")
+        warning = "" if kept else " This can't be taken back."
+        typer.confirm(f"{what[0].upper()}{what[1:]}?{warning}", abort=True)
+
     with _told():
-        messages = examine(path)
-        if look_for_store(target) and not yes:
-            if not sys.stdin.isatty():
-                _end(exits.USAGE, f"{target} exists: say --yes to set it aside and put {path} in its place")
-            typer.confirm(f"Set {target} aside and put {path} ({messages:,} messages) in its place?", abort=True)
-        with progress_bar(f"Restoring {target}", Console(stderr=True)) as show:
-            aside = restore_copy(path, target, at=datetime.now(UTC), progress=show)
-    typer.echo(f"{target}: {messages:,} messages." + (f" What was there is now {aside}." if aside else ""))
+        done = restore_store(settings.database_url.get_secret_value(), path, ask, _bar)
+    typer.echo(
+        f"{done.place}: {done.messages:,} messages." + (f" What was there is now {done.aside}." if done.aside else "")
+    )
 
 
 @app.command()
@@ -222,6 +224,26 @@ def export(
     with _told(), progress_bar("Exporting", Console(stderr=True)) as show:
         done = asyncio.run(export_person(settings, person, directory, show))
     typer.echo(f"{', '.join(map(str, done.files))}: {done.messages:,} messages of {done.conversations:,} conversations.")
+
+
+@app.command()
+def migrate_store(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="The store's address, as DATABASE_URL has it.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where it is to be: a new file, or an empty database.")],
+) -> None:
+    """Move everything from one store to another while Parley is stopped; ended anywhere, done again it goes on."""
+    settings = _settings()
+    _log(settings, None)
+    with _told(), progress_bar("Moving", Console(stderr=True)) as show:
+        compared = move_store(settings, source, target, show)
+    Console().print(comparison(compared))
+    if not all(table.equal for table in compared):
+        _end(
+            exits.DATA,
+            "the tables differ, so the target can't be used: was the source used since the move began? "
+            "Remove the target and move anew",
+        )
+    typer.echo("Everything is there. Set DATABASE_URL to the new address; the old store is still there.")
 
 
 def main() -> None:
@@ -280,17 +302,13 @@ def _models(settings: Settings) -> Models:
         _end(exits.CONFIG, str(exc))
 
 
-def _file(settings: Settings) -> Path:
-    url = settings.database_url.get_secret_value()
-    path = sqlite_path(url) if url.startswith("sqlite:") else None
-    if path is None:
-        _end(exits.USAGE, "DATABASE_URL names no file: backups are of SQLite files")
-    return path
-
-
 def _place(settings: Settings) -> str:
-    url = settings.database_url.get_secret_value()
-    return str(sqlite_path(url) or "memory only") if url.startswith("sqlite:") else "PostgreSQL"
+    with _told():
+        return place_of_store(settings.database_url.get_secret_value())
+
+
+def _bar(what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    return progress_bar(what, Console(stderr=True))
 
 
 def _me() -> str:

@@ -23,7 +23,7 @@ from bot.llm.protocol import LLMError
 from bot.llm.weights import CATALOGUE, WeightsError, cached_weights
 from bot.progress import progress_bar
 from store import StoreError
-from store.open import sqlite_path
+from store.open import require_postgres, sqlite_path
 from store.sqlite_copy import examine
 from store.sqlite_file import Found, look, revision_of
 
@@ -76,7 +76,7 @@ def _program() -> Iterator[Finding]:
 def _store(settings: Settings, console: Console) -> Iterator[Finding]:
     url = settings.database_url.get_secret_value()
     if not url.startswith("sqlite:"):
-        yield Finding(verdict=Verdict.BAD, what="store", text="PostgreSQL is not built yet: use sqlite:///parley.db")
+        yield from _database(url)
         return
     path = sqlite_path(url)
     if path is None:
@@ -87,6 +87,31 @@ def _store(settings: Settings, console: Console) -> Iterator[Finding]:
         free = shutil.disk_usage(path.parent).free
         verdict = Verdict.GOOD if free >= ROOM else Verdict.NOTE
         yield Finding(verdict=verdict, what="disk", text=f"{free / 1e9:.1f} GB free beside the store")
+
+
+def _database(url: str) -> Iterator[Finding]:
+    try:
+        require_postgres()
+        from store.postgres_examination import examine_database
+        from store.postgres_programs import missing_programs
+
+        seen = examine_database(url)
+    except StoreError as exc:
+        yield Finding(verdict=Verdict.BAD, what="store", text=str(exc))
+        return
+    if seen.remedy:
+        yield Finding(verdict=Verdict.BAD, what="store", text=f"{seen.place} can't be used: {seen.remedy}")
+    else:
+        kept = f"{seen.messages:,} messages, schema {seen.revision}" if seen.revision else "the first start makes its tables"
+        sealed = ", encrypted" if seen.encrypted else ""
+        yield Finding(
+            verdict=Verdict.GOOD, what="store", text=f"{seen.place}: {seen.server}, {kept}{sealed}, can be written"
+        )
+    if missing := missing_programs():
+        text = f"{', '.join(missing)} not found: `parley backup` needs PostgreSQL's client programs on PATH"
+        yield Finding(verdict=Verdict.NOTE, what="backups", text=text)
+    else:
+        yield Finding(verdict=Verdict.GOOD, what="backups", text="pg_dump, pg_restore and psql are there")
 
 
 def _examine_file(path: Path, console: Console) -> str:

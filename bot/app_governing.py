@@ -90,9 +90,14 @@ async def open_configured_store(
     Raises:
         StoreRefused, StoreUnavailable.
     """
-    keys: list[bytes] = []
-    if settings.encryption_keys:
-        from store.sealing import key_of  # the cipher's library takes 7 MB that nobody needs without a key
+    url = settings.database_url.get_secret_value()
+    return await open_store(url, clock=clock, keys=keys_of(settings), progress=progress)
 
-        keys = [key_of(key) for key in settings.encryption_keys]
-    return await open_store(settings.database_url.get_secret_value(), clock=clock, keys=keys, progress=progress)
+
+def keys_of(settings: Settings) -> list[bytes]:
+    """Read the keys that the settings give, the newest first."""
+    if not settings.encryption_keys:
+        return []
+    from store.sealing import key_of  # the cipher's library takes 7 MB that nobody needs without a key
+
+    return [key_of(key) for key in settings.encryption_keys]

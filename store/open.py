@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from store.errors import StoreDenied
@@ -34,10 +35,9 @@ async def open_store(
 
         return await SqliteStore.open(sqlite_path(url), clock=clock, keys=keys, progress=progress)
     if scheme in ("postgresql", "postgres"):
-        try:
-            from store.postgres import PostgresStore
-        except ModuleNotFoundError as exc:
-            raise StoreDenied("PostgreSQL's driver is not installed: pip install 'parley[postgres]'") from exc
+        require_postgres()
+        from store.postgres import PostgresStore
+
         return await PostgresStore.open(url, clock=clock, keys=keys, progress=progress)
     raise StoreDenied(
         "DATABASE_URL is not a store's address: use sqlite:///parley.db or postgresql://user:password@host/name"
@@ -48,3 +48,23 @@ def sqlite_path(url: str) -> Path | None:
     """Return the file that a `sqlite:///` URL names, None for `:memory:`."""
     name = url.removeprefix("sqlite:///")
     return None if name == ":memory:" else Path(name)
+
+
+def place_of_store(url: str) -> str:
+    """Name for people what a URL names: a file, or a server and a database, and neither user nor password.
+
+    Raises:
+        StoreDenied: it names nothing, or the driver is not installed.
+    """
+    if url.startswith("sqlite:"):
+        return str(sqlite_path(url) or "memory only")
+    require_postgres()
+    from store.postgres_pool import place_of
+
+    return place_of(url)
+
+
+def require_postgres() -> None:
+    """Raise `StoreDenied` when PostgreSQL's driver is not installed."""
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        raise StoreDenied("PostgreSQL's driver is not installed: pip install 'parley[postgres]'")

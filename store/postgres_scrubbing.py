@@ -54,7 +54,7 @@ TABLES = (
 _SIZES = """
 SELECT c.relname, x.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid
 JOIN pg_class x ON x.oid = i.indexrelid
-WHERE i.indisprimary AND c.relname = ANY (%s) AND c.relnamespace = current_schema()::regnamespace"""
+WHERE i.indisprimary AND c.relname = ANY (%s) AND c.relnamespace = quote_ident(current_schema())::regnamespace"""
 _BEFORE = "SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text"
 # Those of other users can't be seen. An erasure is younger than all that began before it, and older than `before`.
 _OLDER = """

@@ -40,7 +40,10 @@ def entered(db: psycopg.Connection, seals: Sequence["Seal"], place: str, at: int
         return Values(newest, number)
     (holds_something,) = db.execute(_HOLDS_SOMETHING).fetchall()[0]
     if proofs or holds_something:
-        raise StoreDenied(f"{place} would have to be encrypted anew, which is not built yet: open it as it was before")
+        raise StoreDenied(
+            f"{place} would have to be encrypted anew, and only a SQLite store can be: leave ENCRYPTION_KEY as it was, "
+            "or move it to a file with `parley migrate-store`, start once on that with the new key, and move it back"
+        )
     db.execute("INSERT INTO seal (number, proof, at) VALUES (1, %s, %s)", (newest.proof(1), at))
     return Values(newest, 1)
 

@@ -20,6 +20,7 @@ from store.errors import NotOurs
 from store.governing import ON, PAUSED, WORKSPACE_RUNNING
 from store.keeping import TURNS_SHOWN
 from store.migrate import needs_upgrade, upgrade
+from store.moving_tables import MARKED, refuse_half_moved
 from store.postgres_pool import connection_options
 from store.postgres_seals import entered, refuse_without_keys
 from store.rows import LAST, REDO, RETRACT, STOP, TOLD
@@ -98,13 +99,15 @@ def prepare(url: str, place: str, seals: Sequence["Seal"] = (), *, at: int = 0) 
 
     Raises:
         SchemaTooNew, NotOurs, KeyRefused: and nothing is written.
+        StoreDenied: a move to it is under way.
         psycopg.Error.
     """
     with psycopg.connect(url, autocommit=True, prepare_threshold=None, **connection_options(url)) as db:
-        revision = _revision(db, place)
+        revision = revision_of(db, place)
+        _refuse_half_moved(db, place)
         refuse_without_keys(db, seals, place)
         if needs_upgrade(revision, place=place):
-            _migrate(url)
+            make_tables(url)
         if not _has_functions(db):
             with _alone(db):
                 _make_functions(db)
@@ -121,7 +124,13 @@ def _alone(db: psycopg.Connection) -> Iterator[None]:
         yield
 
 
-def _migrate(url: str) -> None:
+def make_tables(url: str) -> None:
+    """Bring the tables at `url` to this program's revision, or make them: others who do the same wait meanwhile.
+
+    Raises:
+        psycopg.Error.
+    """
+
     def connect() -> psycopg.Connection:
         return psycopg.connect(url, prepare_threshold=None, **connection_options(url))
 
@@ -138,7 +147,12 @@ _ALONE = (
 """A migration takes as long as it takes, and so does the wait for another one's."""
 
 
-def _revision(db: psycopg.Connection, place: str) -> str | None:
+def revision_of(db: psycopg.Connection, place: str) -> str | None:
+    """Tell which revision the tables have; None when there are none.
+
+    Raises:
+        NotOurs: they are another program's.
+    """
     (ours, others) = _first(
         db,
         """SELECT to_regclass('alembic_version') IS NOT NULL,
@@ -152,6 +166,12 @@ def _revision(db: psycopg.Connection, place: str) -> str | None:
     if row is not None and not re.fullmatch(r"\d{4}", row[0]):
         raise NotOurs(_not_ours(place))
     return None if row is None else str(row[0])
+
+
+def _refuse_half_moved(db: psycopg.Connection, place: str) -> None:
+    (there,) = _first(db, "SELECT to_regclass('note') IS NOT NULL")
+    if there:
+        refuse_half_moved([str(text) for (text,) in db.execute(MARKED).fetchall()], place)
 
 
 def _not_ours(place: str) -> str:
@@ -176,16 +196,17 @@ def _make_functions(db: psycopg.Connection) -> None:
 
 
 _THERE = """
-SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = %s AND pronamespace = current_schema()::regnamespace)"""
+SELECT EXISTS (SELECT 1 FROM pg_proc WHERE proname = %s AND pronamespace = quote_ident(current_schema())::regnamespace)"""
 _OLD = """
 SELECT right(proname, 8) FROM pg_proc
-WHERE proname LIKE 'parley\\_now\\_%%' AND pronamespace = current_schema()::regnamespace
+WHERE proname LIKE 'parley\\_now\\_%%' AND pronamespace = quote_ident(current_schema())::regnamespace
 ORDER BY oid DESC OFFSET %s"""
 _MADE = """
 SELECT 'FUNCTION', oid::regprocedure::text FROM pg_proc
-WHERE proname LIKE 'parley\\_%%' || %(ending)s AND pronamespace = current_schema()::regnamespace UNION ALL
+WHERE proname LIKE 'parley\\_%%' || %(ending)s AND pronamespace = quote_ident(current_schema())::regnamespace UNION ALL
 SELECT 'TYPE', oid::regtype::text FROM pg_type
-WHERE typname LIKE 'parley\\_%%' || %(ending)s AND typtype = 'c' AND typnamespace = current_schema()::regnamespace"""
+WHERE typname LIKE 'parley\\_%%' || %(ending)s AND typtype = 'c'
+  AND typnamespace = quote_ident(current_schema())::regnamespace"""
 
 
 def _first(db: psycopg.Connection, statement: str, parameters: tuple[object, ...] = ()) -> tuple[object, ...]:

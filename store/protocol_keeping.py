@@ -99,10 +99,14 @@ class Keeping(Protocol):
         """
 
     async def scrub(self) -> None:
-        """Make sure that what was erased is gone from all of the store's files, its journal too.
+        """Make sure that what was erased is gone from the bytes of the store's files, as far as the engine lets us.
 
-        The store does so by itself within 60 s of an erasure.
+        On SQLite: from the file and its journal. On PostgreSQL: from the files of small tables, which are written anew; a
+        large table is vacuumed, so what was erased can be found by no query, and its bytes are overwritten as the server
+        uses the room. The server's journal (WAL), its replicas and its archives are the server's own.
+        The store does so by itself, and is done within 60 s of an erasure unless somebody reads an older state.
 
         Raises:
-            StoreUnavailable: somebody reads an older state just now; it is tried again.
+            StoreUnavailable: somebody reads an older state just now, or uses a table all the time; it is tried again.
+            StoreDenied: the tables are another user's, who alone can do it.
         """

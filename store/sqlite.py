@@ -31,9 +31,10 @@ from store.errors import refuse_unstorable
 from store.governing import Charge
 from store.keeping import Expired, Spot
 from store.migrate import upgrade
+from store.moving_tables import refuse_half_moved
 from store.rows import MICROSECOND, Begin, columns_of, columns_of_name, refuse_all, us_of
 from store.seals import prove
-from store.sqlite_file import FileLock, Found, has_journal, look, prepare, proofs_of, uri_of
+from store.sqlite_file import FileLock, Found, has_journal, look, marks_of, prepare, proofs_of, uri_of
 from store.sqlite_governing import SqliteGoverning
 from store.sqlite_keeping import SqliteKeeping
 from store.sqlite_ledger import Ledger, beside
@@ -379,6 +380,7 @@ def _seals(keys: Sequence[bytes]) -> tuple["Seal", ...]:
 
 def _prepare(path: Path, seals: Sequence["Seal"]) -> None:
     if look(path) is Found.OURS:
+        refuse_half_moved(marks_of(path), str(path))
         prove(proofs_of(path), seals, place=str(path))
     prepare(path)
 

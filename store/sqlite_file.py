@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
 from store.migrate import HEAD, needs_upgrade, upgrade
+from store.moving_tables import MARKED
 from store.sqlite_writer import translated
 
 APPLICATION_ID = 0x50524C59
@@ -176,6 +177,15 @@ def proofs_of(path: Path) -> dict[int, str]:
     """
     # A store from before revision 0004 has no such table, and no key.
     return {int(number): str(proof) for number, proof in _read(path, "SELECT number, proof FROM seal", live=False) or ()}
+
+
+def marks_of(path: Path) -> list[str]:
+    """Read from where the store at `path`, which is ours, is half moved here; nothing is written. Mostly it is not.
+
+    Raises:
+        StoreDamaged, StoreUnavailable.
+    """
+    return [str(text) for (text,) in _read(path, MARKED, live=False) or ()]
 
 
 def _read(path: Path, query: str, live: bool) -> list[tuple[Any, ...]] | None:

@@ -41,7 +41,15 @@ from bot.chat.settings_table import KINDS
 from bot.config import SettingDescription, describe_settings
 from bot.llm import anthropic, breaker, local
 from bot.telemetry_metrics import RULES
-from store import NEARLY, USAGE_DAYS, ConversationState
+from store import (
+    NEARLY,
+    USAGE_DAYS,
+    ConversationState,
+    postgres_examination,
+    postgres_pool,
+    postgres_scrubbing,
+    postgres_setup,
+)
 from store.keeping import TURNS_SHOWN
 from store.migrate import HEAD
 from store.schema import metadata
@@ -126,6 +134,12 @@ LIMITS = [
     (RELIABILITY, f"a lease of {seconds(run.LEASE)}, renewed every {seconds(run.RENEWAL)}"),
     ("docs/scaling.md", f"an edit in {seconds(slack_surface.UPDATES)} and an append in {seconds(streams.APPENDS)}"),
     ("docs/scaling.md", f"at most {TURN_MESSAGES} messages each"),
+    ("docs/scaling.md", f"holds its lease ({seconds(run.LEASE)}, renewed every {seconds(run.RENEWAL)})"),
+    ("docs/scaling.md", f"PostgreSQL {postgres_examination.OLDEST // 10_000} or newer"),
+    ("docs/scaling.md", f"{postgres_pool.CONNECTIONS} connections for each process at most"),
+    ("docs/scaling.md", f"how long a call takes ({2 * postgres_pool.PATIENCE:.0f} s)"),
+    ("docs/scaling.md", f"the functions of the last {NUMBERS[postgres_setup.VERSIONS]} versions stay"),
+    ("docs/scaling.md", f"the files of tables up to {postgres_scrubbing.REWRITTEN >> 20} MiB"),
     ("docs/scaling.md", f"one write in {seconds(discord_surface.LIMITS.pace)}"),
     (OPERATING, f"shows what was said last, {commands.HISTORY_DEFAULT} messages or as many as you say"),
     (OPERATING, f"what Parley is to be in this conversation, at most {personas.PERSONA_LENGTH:,} characters"),
@@ -319,3 +333,31 @@ def test_readme_lists_every_exit_code() -> None:
     (line,) = (line for line in (ROOT / README).read_text().splitlines() if line.startswith("Exit codes:"))
     codes = {value for name, value in vars(exits).items() if name.isupper()}
     assert {int(code) for code in re.findall(r"\b[0-9]+\b", line)} == {0, *codes}
+
+
+def test_the_compose_file_sets_settings_that_exist_and_holds_no_secret() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    ours = text[text.index("\n  parley:") : text.index("\nvolumes:")]
+    (environment,) = re.findall(r"\n    environment:\n((?:      .+\n)+)", ours)
+    assert set(re.findall(r"^      ([A-Z_]+):", environment, re.MULTILINE)) <= {setting.name for setting in SETTINGS}
+    assert "env_file: .env" in ours
+    passwords = re.findall(r"(?:POSTGRES_PASSWORD: |//parley:)([^@\n]+)", text)
+    assert [password[:19] for password in passwords] == ["${POSTGRES_PASSWORD"] * 2
+
+
+def test_the_compose_file_names_images_by_tag_and_gives_no_rights() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    images = re.findall(r"^    image: (\S+)$", text, re.MULTILINE)
+    assert len(images) == len(re.findall(r"^  \w+:\n    image:", text, re.MULTILINE)) == 2
+    assert [image for image in images if not re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", image)] == []
+    assert text.count("no-new-privileges:true") == 2
+    assert "privileged: true" not in text
+    assert "ports:" not in text
+    grace = re.findall(r"stop_grace_period: (\d+)s", text)
+    drain = next(setting.default for setting in SETTINGS if setting.name == "DRAIN_SECONDS")
+    assert [int(seconds) > int(drain) for seconds in grace] == [True]
+
+
+def test_nothing_says_that_it_is_not_built_yet() -> None:
+    texts = [*DOCUMENTS, *(ROOT / "bot").rglob("*.py"), *(ROOT / "store").rglob("*.py")]
+    assert [file.name for file in texts if "not built yet" in " ".join(file.read_text().split())] == []

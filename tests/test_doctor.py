@@ -87,3 +87,19 @@ def test_what_a_platform_needs_besides_itself_is_looked_at(monkeypatch: pytest.M
     )
     assert "OPERATORS" not in out.getvalue()
     assert "HTTP_" not in out.getvalue()
+
+
+def test_a_database_without_its_driver_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.open.find_spec", lambda name: None)
+    fine, text = examined(tmp_path, DATABASE_URL="postgresql://parley:hunter2@127.0.0.1:1/parley")
+    assert not fine
+    assert "pip install 'parley[postgres]'" in text
+    assert "hunter2" not in text
+
+
+def test_a_database_that_is_away_is_a_finding_and_the_backups_are_not_asked_for(tmp_path: Path) -> None:
+    fine, text = examined(tmp_path, DATABASE_URL="postgresql://parley:hunter2@127.0.0.1:1/parley")
+    assert not fine
+    assert "PostgreSQL at 127.0.0.1:1/parley can't be reached: check the server and the network" in text
+    assert "hunter2" not in text
+    assert "backups" not in text

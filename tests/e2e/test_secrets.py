@@ -232,8 +232,8 @@ import bot.app_governing
 bot.app_governing.open_store = broken
 """
 IN_THE_COPY = """
-import bot.__main__ as cli
-cli.back_up = cli.restore_copy = broken
+import bot.app_copy as copies
+copies.back_up = copies.restore_file = broken
 """
 
 

@@ -140,6 +140,19 @@ async def test_another_programs_database_is_refused_and_left_as_it_is(empty: str
     assert run(empty, MADE) == before
 
 
+async def test_a_schema_may_have_any_name(empty: str) -> None:
+    database = psycopg.conninfo.conninfo_to_dict(empty)["dbname"]
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute('CREATE SCHEMA "Ada\'s ""own"""')
+        connection.execute(f'ALTER DATABASE "{database}" SET search_path = "Ada\'s ""own"""')
+    for _ in range(2):
+        store = await open_store(empty)
+        try:
+            await say(store, "hello")
+        finally:
+            await store.aclose()
+
+
 async def test_a_migration_that_fails_keeps_nothing(empty: str) -> None:
     run(empty, "CREATE TABLE part (mine int)")
     before = run(empty, MADE)

@@ -43,7 +43,7 @@ def open_fence(text: str, longest: int) -> str:
     marker = ""
     for line in text.split("\n"):
         run = regex.match(r"(?:[ \t]*(?:[-*+]|\d+[.)])[ \t])*[ \t]*(`{3,}|~{3,})(.*)", line, regex.DOTALL)
-        bare = line.strip(" \t\r")
+        bare = line.lstrip(" \t").rstrip(" \t\r")
         if marker:
             if bare and set(bare) == {marker[0]} and len(bare) >= len(marker):
                 marker = ""
@@ -71,6 +71,7 @@ def test_nothing_is_lost(text, limit, measure):
         assert regex.fullmatch(r"\n?(?:`*|~*)", part.closing)
 
 
+@example(text="```\n\r```", limit=16, measure=Measure.CHARACTERS)
 @given(texts, limits, measures)
 @thorough
 def test_every_part_closes_its_fences_and_the_next_opens_them_again(text, limit, measure):

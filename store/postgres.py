@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from store.arguments import require_charge, require_final, require_message, require_outcome, require_window
 from store.errors import StoreDamaged, refuse_unstorable
 from store.governing import Charge
 from store.keeping import Expired, Spot
@@ -116,8 +117,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         )
 
     async def recent(self, conversation_id: int, n: int) -> tuple[Message, ...]:
-        if n < 1:
-            raise ValueError("at least one message has to be asked for")
+        require_window(n)
         return window_of(self._values, *await self._one("recent", conversation_id, n))
 
     async def accept(self, message: NewMessage) -> int | None:
@@ -130,16 +130,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         return await self._accept(message, Begin(lease // MICROSECOND, window, per_workspace))
 
     async def _accept(self, message: NewMessage, begin: Begin | None) -> Accepted | None:
-        refuse_all(
-            message.text,
-            message.author_name,
-            message.author_id,
-            message.address,
-            message.message_id,
-            message.event_id,
-        )
-        for file in message.attachments:
-            refuse_all(file.name, file.media_type, file.url, file.problem)
+        require_message(message)
         if self._bars.bars(message):
             return None
         with self._begun():
@@ -229,14 +220,11 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         await self._one("record_part", *_fence(hold), number, platform_id)
 
     async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "", charge: Charge | None = None) -> bool:
-        if (answer is None) == (not error):
-            raise ValueError("a turn is finished with an answer or with an error, not both")
+        require_outcome(answer, error)
         charged = _charged(charge)
         if answer is None:
-            refuse_unstorable(error)
             said: tuple[object, ...] = (None, PLAIN, None, None, None, None)
         else:
-            refuse_all(answer.text, answer.model)
             text = self._values.close_text(answer.text, hold.conversation_id, what_text(1))
             tokens = (answer.prompt_tokens, answer.completion_tokens)
             said = (text, self._values.number, answer.ending.value, answer.model, *tokens)
@@ -246,8 +234,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         return bool(finished)
 
     async def settle(self, hold: Hold, state: TurnState) -> None:
-        if not state.final:
-            raise ValueError(f"a turn can't be settled as {state.value}")
+        require_final(state)
         await self._one("settle", *_fence(hold), state.value)
 
     async def release(self, hold: Hold, *, charge: Charge | None = None) -> None:
@@ -334,9 +321,9 @@ def _fence(hold: Hold) -> tuple[int, int, int]:
 
 
 def _charged(charge: Charge | None) -> tuple[object, ...]:
+    require_charge(charge)
     if charge is None:
         return (None, None, None, None)
-    refuse_unstorable(charge.author_id)
     return (charge.author_id, charge.prompt_tokens, charge.completion_tokens, charge.money)
 
 

@@ -5,6 +5,7 @@ The SQL is in `store/postgres_functions/edits.sql`.
 
 from collections.abc import Collection
 
+from store.arguments import require_read
 from store.errors import refuse_unstorable
 from store.postgres_erasing import PostgresErasing
 from store.postgres_rows import conversation_of
@@ -20,9 +21,7 @@ class PostgresEdits(PostgresErasing):
     async def keep_attachment(
         self, hold: Hold, message_id: int, number: int, data: bytes | None, *, problem: str = ""
     ) -> None:
-        if (data is None) == (not problem):
-            raise ValueError("an attachment is kept with its data or with a problem, not both")
-        refuse_unstorable(problem)
+        require_read(data, problem)
         kept = self._values.close_data(data, hold.conversation_id, what_file("data", message_id, number))
         fence = (hold.turn_id, hold.conversation_id, hold.epoch)
         await self._one("keep_attachment", *fence, message_id, number, kept, problem)

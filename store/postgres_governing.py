@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection
 from datetime import datetime
 
+from store.arguments import require_page, require_usage
 from store.governing import (
     AUDIT_PAGE,
     NEARLY,
@@ -24,7 +25,7 @@ from store.governing import (
     UsageRow,
 )
 from store.postgres_calls import PostgresCalls
-from store.rows import LAST, refuse_all, time_of, us_of
+from store.rows import LAST, audit_entry_of, refuse_all, time_of, us_of
 from store.values import Hold
 
 ABANDONED_AFTER = 600_000_000
@@ -63,24 +64,10 @@ class PostgresGoverning(PostgresCalls):
     async def audit_log(
         self, platform: str, workspace: str, *, limit: int, before: int | None = None, everything: bool = False
     ) -> tuple[AuditEntry, ...]:
-        if not 1 <= limit <= AUDIT_PAGE:
-            raise ValueError(f"from one to {AUDIT_PAGE} entries can be asked for")
+        require_page(limit, AUDIT_PAGE, "entries")
         before = LAST if before is None else before
         return tuple(
-            AuditEntry(
-                id=row[0],
-                platform=row[1],
-                workspace=row[2],
-                channel=row[3],
-                author_id=row[4],
-                action=row[5],
-                target=row[6],
-                before=row[7],
-                after=row[8],
-                allowed=row[9],
-                at=time_of(row[10]),
-            )
-            for row in await self._all("audit_log", platform, workspace, before, limit, everything)
+            audit_entry_of(row) for row in await self._all("audit_log", platform, workspace, before, limit, everything)
         )
 
     async def forget_audit(self, *, before: datetime, limit: int) -> int:
@@ -107,10 +94,7 @@ class PostgresGoverning(PostgresCalls):
     async def usage(
         self, platform: str, workspace: str, *, by: UsageBy, days: Days, user: str = "", limit: int
     ) -> tuple[UsageRow, ...]:
-        if limit < 1:
-            raise ValueError("at least one row has to be asked for")
-        if user and by is UsageBy.CHANNEL:
-            raise ValueError("what one user used is not kept by channel: ask by day")
+        require_usage(by, user, limit)
         span = (days.first.isoformat(), days.last.isoformat(), USAGE_DAYS)
         abandoned = (ABANDONED_AFTER, ABANDONED_AT_ONCE)
         return tuple(

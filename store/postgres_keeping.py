@@ -3,16 +3,15 @@
 The SQL is in `store/postgres_functions/keeping.sql` and `forgetting.sql`.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
+from store.arguments import require_page, require_somebody
 from store.errors import refuse_unstorable
-from store.keeping import EXPORT_PAGE, ConversationFilter, ConversationRecord, Forgotten, Opinion, Opinions, TurnRecord
+from store.keeping import EXPORT_PAGE, ConversationFilter, ConversationRecord, Forgotten, Opinion, Opinions
 from store.postgres_forgetting import FEEDBACK, PostgresForgetting
 from store.postgres_rows import conversation_of, summary_of, window_of
-from store.rows import LAST, refuse_all, time_of, us_of
-from store.values import SUMMARIES, Conversation, ConversationSummary, Feedback, Message, MessageName, TurnState
+from store.rows import LAST, refuse_all, time_of, turn_record_of, us_of
+from store.values import SUMMARIES, Conversation, ConversationSummary, Feedback, Message, MessageName
 
 
 class PostgresKeeping(PostgresForgetting):
@@ -21,7 +20,7 @@ class PostgresKeeping(PostgresForgetting):
     async def conversations(
         self, platform: str, workspace: str, which: ConversationFilter, *, limit: int, before: int | None = None
     ) -> tuple[ConversationSummary, ...]:
-        _within(limit, SUMMARIES)
+        require_page(limit, SUMMARIES)
         wanted = (which.user, which.channel, "" if which.state is None else which.state.value)
         behind = LAST if before is None else before
         rows = await self._all("conversations", platform, workspace, *wanted, behind, limit)
@@ -35,7 +34,7 @@ class PostgresKeeping(PostgresForgetting):
             conversation=conversation_of(self._values, conversation),
             messages=messages,
             people=tuple(people),
-            turns=tuple(_turn(row) for row in turns or ()),
+            turns=tuple(turn_record_of(row) for row in turns or ()),
         )
 
     async def expire_now(self, platform: str, workspace: str, conversation_id: int, *, at: datetime) -> bool:
@@ -65,17 +64,17 @@ class PostgresKeeping(PostgresForgetting):
     async def conversations_with(
         self, platform: str, workspace: str, author_id: str, *, limit: int, after: int = 0
     ) -> tuple[Conversation, ...]:
-        _within(limit, EXPORT_PAGE)
-        _named(author_id)
+        require_page(limit, EXPORT_PAGE)
+        require_somebody(author_id)
         rows = await self._all("conversations_with", platform, workspace, author_id, limit, after)
         return tuple(conversation_of(self._values, row) for row in rows)
 
     async def said_in(self, conversation_id: int, author_id: str, *, limit: int, after: int = 0) -> tuple[Message, ...]:
-        _within(limit, EXPORT_PAGE)
+        require_page(limit, EXPORT_PAGE)
         return window_of(self._values, *await self._one("said_in", conversation_id, author_id, limit, after))
 
     async def opinions(self, platform: str, workspace: str, author_id: str, *, after: int = 0) -> Opinions:
-        _named(author_id)
+        require_somebody(author_id)
         found, following = await self._one("opinions", platform, workspace, author_id, after, FEEDBACK)
         return Opinions(
             opinions=tuple(
@@ -86,39 +85,9 @@ class PostgresKeeping(PostgresForgetting):
         )
 
     async def forget_person(self, platform: str, workspace: str, author_id: str, *, at: datetime) -> Forgotten:
-        _named(author_id)
+        require_somebody(author_id)
         refuse_all(platform, workspace, author_id)
         return await self._forget_person(platform, workspace, author_id, us_of(at))
 
     async def scrub(self) -> None:
         await self._scrubber.scrub()
-
-
-def _turn(row: Sequence[Any]) -> TurnRecord:
-    id_, state, attempts, messages, parts, queued, started, shown, settled, model, prompt, completion, money, error = row
-    return TurnRecord(
-        id=id_,
-        state=TurnState(state),
-        attempts=attempts,
-        messages=messages,
-        parts=parts,
-        queued_at=time_of(queued),
-        started_at=None if started is None else time_of(started),
-        first_shown_at=None if shown is None else time_of(shown),
-        settled_at=None if settled is None else time_of(settled),
-        model=model,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        money=money,
-        error=error,
-    )
-
-
-def _within(limit: int, most: int) -> None:
-    if not 1 <= limit <= most:
-        raise ValueError(f"from one to {most} can be asked for")
-
-
-def _named(author_id: str) -> None:
-    if not author_id:
-        raise ValueError("somebody has to be named")

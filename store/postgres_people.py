@@ -5,6 +5,7 @@ The SQL is in `store/postgres_functions/people.sql`.
 
 from datetime import datetime
 
+from store.arguments import require_page, require_somebody
 from store.errors import refuse_unstorable
 from store.postgres_calls import PostgresCalls
 from store.postgres_rows import summary_of
@@ -23,9 +24,7 @@ class PostgresPeople(PostgresCalls):
     async def conversations_of(
         self, platform: str, workspace: str, author_id: str, *, limit: int
     ) -> tuple[ConversationSummary, ...]:
-        if not author_id:
-            raise ValueError("somebody has to be named")
-        if not 1 <= limit <= SUMMARIES:
-            raise ValueError(f"from one to {SUMMARIES} conversations can be asked for")
+        require_somebody(author_id)
+        require_page(limit, SUMMARIES, "conversations")
         rows = await self._all("conversations_of", platform, workspace, author_id, limit)
         return tuple(summary_of(self._values, *row) for row in rows)

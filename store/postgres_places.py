@@ -6,6 +6,7 @@ The SQL is in `store/postgres_functions/places.sql`.
 from collections.abc import Collection
 from datetime import datetime
 
+from store.arguments import require_place
 from store.postgres_calls import PostgresCalls
 from store.rows import refuse_all, us_of
 from store.values import Watermark
@@ -17,7 +18,7 @@ class PostgresPlaces(PostgresCalls):
     async def close(
         self, platform: str, workspace: str, channel: str = "", thread: str = "", *, at: datetime
     ) -> tuple[int, ...]:
-        rows = await self._all("close", *place_of(platform, workspace, channel, thread), us_of(at))
+        rows = await self._all("close", *require_place(platform, workspace, channel, thread), us_of(at))
         return tuple(conversation_id for (conversation_id,) in rows)
 
     async def watermarks(self, platform: str) -> tuple[Watermark, ...]:
@@ -33,17 +34,4 @@ class PostgresPlaces(PostgresCalls):
         await self._one("mark", platform, *places, [mark.position for mark in marks], us_of(at))
 
     async def unmark(self, platform: str, workspace: str, channel: str = "", thread: str = "") -> None:
-        await self._one("unmark", *place_of(platform, workspace, channel, thread))
-
-
-def place_of(platform: str, workspace: str, channel: str = "", thread: str = "") -> tuple[str, str, str, str]:
-    """Name a place by its columns; an absent part of the last two stands for any.
-
-    Raises:
-        ValueError: nothing but the platform is given.
-        UnstorableText.
-    """
-    if not (workspace or channel or thread):
-        raise ValueError("a place is a workspace, a channel or a thread: nothing at all would stand for everybody's")
-    refuse_all(platform, workspace, channel, thread)
-    return (platform, workspace, channel, thread)
+        await self._one("unmark", *require_place(platform, workspace, channel, thread))

@@ -3,11 +3,11 @@
 The SQL is in `store/postgres_functions/workspaces.sql`.
 """
 
+from store.arguments import require_installation, require_place
 from store.postgres_forgetting import LONG_AGO
 from store.postgres_governing import PostgresGoverning
 from store.postgres_keeping import PostgresKeeping
-from store.postgres_places import place_of
-from store.rows import refuse_all, time_of, us_of
+from store.rows import time_of, us_of
 from store.values import Installation
 
 CONVERSATIONS = 500
@@ -18,10 +18,8 @@ class PostgresWorkspaces(PostgresGoverning, PostgresKeeping):
     """The right to work in a workspace, and its end."""
 
     async def put_installation(self, installation: Installation) -> None:
+        require_installation(installation)
         name = (installation.platform, installation.workspace, installation.user)
-        refuse_all(*name)
-        if not installation.workspace:
-            raise ValueError("an installation needs a workspace")
         await self._one("put_installation", *name, installation.data, us_of(installation.at))
 
     async def installations(self, platform: str, workspace: str = "") -> tuple[Installation, ...]:
@@ -37,7 +35,7 @@ class PostgresWorkspaces(PostgresGoverning, PostgresKeeping):
         return bool(gone)
 
     async def purge_workspace(self, platform: str, workspace: str) -> int:
-        place_of(platform, workspace)
+        require_place(platform, workspace)
         await self._one("clear_workspace", platform, workspace)
         gone = last = 0
         while True:

@@ -1,10 +1,13 @@
-"""What the rows of every engine have in common: times and roles as numbers, names as columns, messages made of columns."""
+"""What the rows of every engine have in common: times and roles as numbers, names as columns, values made of columns."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from store.errors import refuse_unstorable
-from store.values import Attachment, ConversationKey, Ending, Message, MessageName, Role
+from store.governing import AuditEntry
+from store.keeping import TurnRecord
+from store.values import Attachment, ConversationKey, Ending, Message, MessageName, Role, TurnState
 
 ROLES = (Role.USER, Role.ASSISTANT)
 """Roles as they are numbered in a row: an answer stands behind the message whose position it shares."""
@@ -110,3 +113,42 @@ def message_of(*columns: Any) -> Message:
     draft: Any = _Draft(*columns)
     draft.__class__ = Message
     return draft  # type: ignore[no-any-return]
+
+
+def turn_record_of(row: Sequence[Any]) -> TurnRecord:
+    """Read a turn as operators see it."""
+    id_, state, attempts, messages, parts, queued, started, shown, settled, model, prompt, completion, money, error = row
+    return TurnRecord(
+        id=id_,
+        state=TurnState(state),
+        attempts=attempts,
+        messages=messages,
+        parts=parts,
+        queued_at=time_of(queued),
+        started_at=None if started is None else time_of(started),
+        first_shown_at=None if shown is None else time_of(shown),
+        settled_at=None if settled is None else time_of(settled),
+        model=model,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        money=money,
+        error=error,
+    )
+
+
+def audit_entry_of(row: Sequence[Any]) -> AuditEntry:
+    """Read an entry of the audit log."""
+    id_, platform, workspace, channel, author_id, action, target, before, after, allowed, at = row
+    return AuditEntry(
+        id=id_,
+        platform=platform,
+        workspace=workspace,
+        channel=channel,
+        author_id=author_id,
+        action=action,
+        target=target,
+        before=before,
+        after=after,
+        allowed=bool(allowed),
+        at=time_of(at),
+    )

@@ -27,6 +27,18 @@ from store import sqlite_people as people
 from store import sqlite_places as places
 from store import sqlite_turns as turns
 from store import sqlite_workspaces as workspaces
+from store.arguments import (
+    require_charge,
+    require_final,
+    require_installation,
+    require_message,
+    require_outcome,
+    require_page,
+    require_place,
+    require_read,
+    require_somebody,
+    require_window,
+)
 from store.errors import refuse_unstorable
 from store.governing import Charge
 from store.keeping import Expired, Spot
@@ -146,8 +158,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
         return await self._run(conversations.append, conversation_id, role, text, us_of(at))
 
     async def recent(self, conversation_id: int, n: int) -> tuple[Message, ...]:
-        if n < 1:
-            raise ValueError("at least one message has to be asked for")
+        require_window(n)
         return await self._run(conversations.recent, conversation_id, n)
 
     async def accept(self, message: NewMessage) -> int | None:
@@ -160,16 +171,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
         return await self._accept(message, Begin(lease // MICROSECOND, window, per_workspace))
 
     async def _accept(self, message: NewMessage, begin: Begin | None) -> Accepted | None:
-        refuse_all(
-            message.text,
-            message.author_name,
-            message.author_id,
-            message.address,
-            message.message_id,
-            message.event_id,
-        )
-        for file in message.attachments:
-            refuse_all(file.name, file.media_type, file.url, file.problem)
+        require_message(message)
         if self._ledger.bars(message):
             return None
         try:
@@ -194,11 +196,8 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
         await self._run_now(turns.record_part, hold, number, platform_id)
 
     async def finish(self, hold: Hold, answer: Answer | None, *, error: str = "", charge: Charge | None = None) -> bool:
-        if (answer is None) == (not error):
-            raise ValueError("a turn is finished with an answer or with an error, not both")
-        refuse_all(*(error,) if answer is None else (answer.text, answer.model))
-        if charge is not None:
-            refuse_unstorable(charge.author_id)
+        require_outcome(answer, error)
+        require_charge(charge)
 
         def finish(db: sqlite3.Connection, now: int) -> bool:
             if turns.is_answered(db, hold):
@@ -211,13 +210,11 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
             self._scrubber.wake()
 
     async def settle(self, hold: Hold, state: TurnState) -> None:
-        if not state.final:
-            raise ValueError(f"a turn can't be settled as {state.value}")
+        require_final(state)
         await self._run_now(turns.settle, hold, state)
 
     async def release(self, hold: Hold, *, charge: Charge | None = None) -> None:
-        if charge is not None:
-            refuse_unstorable(charge.author_id)
+        require_charge(charge)
         await self._run_now(turns.release, hold, charge)
 
     async def stop(self, conversation_id: int) -> Stopped:
@@ -232,9 +229,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def keep_attachment(
         self, hold: Hold, message_id: int, number: int, data: bytes | None, *, problem: str = ""
     ) -> None:
-        if (data is None) == (not problem):
-            raise ValueError("an attachment is kept with its data or with a problem, not both")
-        refuse_unstorable(problem)
+        require_read(data, problem)
         await self._run_now(edits.keep_attachment, hold, message_id, number, data, problem)
 
     async def locate(self, name: MessageName) -> Located | None:
@@ -256,7 +251,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def close(
         self, platform: str, workspace: str, channel: str = "", thread: str = "", *, at: datetime
     ) -> tuple[int, ...]:
-        return await self._run_now(places.close, _place(platform, workspace, channel, thread), us_of(at))
+        return await self._run_now(places.close, require_place(platform, workspace, channel, thread), us_of(at))
 
     async def watermarks(self, platform: str) -> tuple[Watermark, ...]:
         return await self._run(places.watermarks, platform)
@@ -267,7 +262,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
         await self._run(places.mark, platform, tuple(marks), us_of(at))
 
     async def unmark(self, platform: str, workspace: str, channel: str = "", thread: str = "") -> None:
-        await self._run(places.unmark, _place(platform, workspace, channel, thread))
+        await self._run(places.unmark, require_place(platform, workspace, channel, thread))
 
     async def recall(self, name: str) -> str:
         return await self._run(places.recall, name)
@@ -287,16 +282,12 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def conversations_of(
         self, platform: str, workspace: str, author_id: str, *, limit: int
     ) -> tuple[ConversationSummary, ...]:
-        if not author_id:
-            raise ValueError("somebody has to be named")
-        if not 1 <= limit <= SUMMARIES:
-            raise ValueError(f"from one to {SUMMARIES} conversations can be asked for")
+        require_somebody(author_id)
+        require_page(limit, SUMMARIES, "conversations")
         return await self._run(people.conversations_of, platform, workspace, author_id, limit)
 
     async def put_installation(self, installation: Installation) -> None:
-        refuse_all(installation.platform, installation.workspace, installation.user)
-        if not installation.workspace:
-            raise ValueError("an installation needs a workspace")
+        require_installation(installation)
         await self._run(workspaces.put_installation, installation, us_of(installation.at))
 
     async def installations(self, platform: str, workspace: str = "") -> tuple[Installation, ...]:
@@ -308,7 +299,7 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
         return gone
 
     async def purge_workspace(self, platform: str, workspace: str) -> int:
-        _place(platform, workspace, "", "")
+        require_place(platform, workspace)
         last = await self._run(workspaces.clear, platform, workspace)
         gone = 0
         for after in range(0, last, workspaces.CONVERSATIONS):
@@ -363,13 +354,6 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     def groups(self) -> int:
         """Commits so far, each one hop to the writer's thread: for the bench."""
         return self._writer.groups
-
-
-def _place(platform: str, workspace: str, channel: str, thread: str) -> places.Place:
-    if not (workspace or channel or thread):
-        raise ValueError("a place is a workspace, a channel or a thread: nothing at all would stand for everybody's")
-    refuse_all(platform, workspace, channel, thread)
-    return (platform, workspace, channel, thread)
 
 
 def _seals(keys: Sequence[bytes]) -> tuple["Seal", ...]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from store import sqlite_accounts as accounts
 from store import sqlite_settings as settings
 from store import sqlite_usage as usage
+from store.arguments import require_page, require_usage
 from store.governing import AUDIT_PAGE, AuditEntry, Days, Grant, Meter, Order, Setting, UsageBy, UsageRow
 from store.rows import refuse_all, us_of
 from store.sqlite_calls import SqliteCalls
@@ -44,8 +45,7 @@ class SqliteGoverning(SqliteCalls):
     async def audit_log(
         self, platform: str, workspace: str, *, limit: int, before: int | None = None, everything: bool = False
     ) -> tuple[AuditEntry, ...]:
-        if not 1 <= limit <= AUDIT_PAGE:
-            raise ValueError(f"from one to {AUDIT_PAGE} entries can be asked for")
+        require_page(limit, AUDIT_PAGE, "entries")
         before = NEWEST if before is None else before
         return await self._run(settings.audit_log, platform, workspace, before, limit, everything)
 
@@ -62,10 +62,7 @@ class SqliteGoverning(SqliteCalls):
     async def usage(
         self, platform: str, workspace: str, *, by: UsageBy, days: Days, user: str = "", limit: int
     ) -> tuple[UsageRow, ...]:
-        if limit < 1:
-            raise ValueError("at least one row has to be asked for")
-        if user and by is UsageBy.CHANNEL:
-            raise ValueError("what one user used is not kept by channel: ask by day")
+        require_usage(by, user, limit)
         return await self._run_now(usage.usage, platform, workspace, by, days, user, limit)
 
     async def forget_usage(self, *, before: datetime, limit: int) -> int:

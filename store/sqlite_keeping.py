@@ -8,6 +8,7 @@ from store import sqlite_forgetting as forgetting
 from store import sqlite_lifetimes as lifetimes
 from store import sqlite_listing as listing
 from store import sqlite_older_copies as older_copies
+from store.arguments import require_page, require_somebody
 from store.errors import refuse_unstorable
 from store.forgetting import Person
 from store.keeping import EXPORT_PAGE, ConversationFilter, ConversationRecord, Forgotten, Opinions
@@ -29,7 +30,7 @@ class SqliteKeeping(SqliteCalls):
     async def conversations(
         self, platform: str, workspace: str, which: ConversationFilter, *, limit: int, before: int | None = None
     ) -> tuple[ConversationSummary, ...]:
-        _within(limit, SUMMARIES)
+        require_page(limit, SUMMARIES)
         return await self._run(listing.conversations, platform, workspace, which, limit, before)
 
     async def record(self, platform: str, workspace: str, conversation_id: int) -> ConversationRecord | None:
@@ -54,20 +55,20 @@ class SqliteKeeping(SqliteCalls):
     async def conversations_with(
         self, platform: str, workspace: str, author_id: str, *, limit: int, after: int = 0
     ) -> tuple[Conversation, ...]:
-        _within(limit, EXPORT_PAGE)
-        _named(author_id)
+        require_page(limit, EXPORT_PAGE)
+        require_somebody(author_id)
         return await self._run(listing.conversations_with, platform, workspace, author_id, limit, after)
 
     async def said_in(self, conversation_id: int, author_id: str, *, limit: int, after: int = 0) -> tuple[Message, ...]:
-        _within(limit, EXPORT_PAGE)
+        require_page(limit, EXPORT_PAGE)
         return await self._run(listing.said_in, conversation_id, author_id, limit, after)
 
     async def opinions(self, platform: str, workspace: str, author_id: str, *, after: int = 0) -> Opinions:
-        _named(author_id)
+        require_somebody(author_id)
         return await self._run(listing.opinions, platform, workspace, author_id, after)
 
     async def forget_person(self, platform: str, workspace: str, author_id: str, *, at: datetime) -> Forgotten:
-        _named(author_id)
+        require_somebody(author_id)
         refuse_all(platform, workspace, author_id)
         person = Person(platform, workspace, author_id, us_of(at))
         await self._run_now(forgetting.begin_to_forget, self._ledger, person)
@@ -117,13 +118,3 @@ class SqliteKeeping(SqliteCalls):
 
     async def scrub(self) -> None:
         await self._scrubber.scrub()
-
-
-def _within(limit: int, most: int) -> None:
-    if not 1 <= limit <= most:
-        raise ValueError(f"from one to {most} can be asked for")
-
-
-def _named(author_id: str) -> None:
-    if not author_id:
-        raise ValueError("somebody has to be named")

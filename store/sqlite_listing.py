@@ -4,16 +4,15 @@ Functions on the writing connection, each inside one transaction. The laws stand
 """
 
 import sqlite3
-from typing import Any
 
 import store.sqlite_sql_keeping as sql
-from store.keeping import TURNS_SHOWN, ConversationFilter, ConversationRecord, Opinion, Opinions, TurnRecord
-from store.rows import time_of
+from store.keeping import TURNS_SHOWN, ConversationFilter, ConversationRecord, Opinion, Opinions
+from store.rows import time_of, turn_record_of
 from store.sqlite_forgetting import FEEDBACK
 from store.sqlite_people import summary_of
 from store.sqlite_rows import conversation_of, read_whole
 from store.sqlite_sql import COUNT_MESSAGES
-from store.values import MESSAGES_COUNTED, Conversation, ConversationSummary, Feedback, Message, MessageName, TurnState
+from store.values import MESSAGES_COUNTED, Conversation, ConversationSummary, Feedback, Message, MessageName
 
 NEWEST = 5000
 """Conversations of the whole store that are looked through for a page of a workspace's list. Only where that does not fill
@@ -50,27 +49,7 @@ def record(db: sqlite3.Connection, platform: str, workspace: str, conversation_i
         conversation=conversation_of(db, row),
         messages=db.execute(COUNT_MESSAGES, (conversation_id, MESSAGES_COUNTED)).fetchone()[0],
         people=tuple(person for (person,) in db.execute(sql.PEOPLE, (conversation_id,))),
-        turns=tuple(_turn(row) for row in db.execute(sql.TURN_RECORDS, (conversation_id, TURNS_SHOWN))),
-    )
-
-
-def _turn(row: tuple[Any, ...]) -> TurnRecord:
-    id_, state, attempts, messages, parts, queued, started, shown, settled, model, prompt, completion, money, error = row
-    return TurnRecord(
-        id=id_,
-        state=TurnState(state),
-        attempts=attempts,
-        messages=messages,
-        parts=parts,
-        queued_at=time_of(queued),
-        started_at=None if started is None else time_of(started),
-        first_shown_at=None if shown is None else time_of(shown),
-        settled_at=None if settled is None else time_of(settled),
-        model=model,
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        money=money,
-        error=error,
+        turns=tuple(turn_record_of(row) for row in db.execute(sql.TURN_RECORDS, (conversation_id, TURNS_SHOWN))),
     )
 
 

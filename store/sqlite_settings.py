@@ -8,7 +8,7 @@ import sqlite3
 
 import store.sqlite_sql_governing as sql
 from store.governing import AuditEntry, Setting
-from store.rows import time_of, us_of
+from store.rows import audit_entry_of, us_of
 
 
 def settings(db: sqlite3.Connection, platform: str) -> tuple[Setting, ...]:
@@ -60,22 +60,7 @@ def audit_log(
 ) -> tuple[AuditEntry, ...]:
     """List entries, the newest first."""
     rows = db.execute(sql.AUDIT_OF_ALL if everything else sql.AUDIT, (platform, workspace, before, limit))
-    return tuple(
-        AuditEntry(
-            id=row[0],
-            platform=row[1],
-            workspace=row[2],
-            channel=row[3],
-            author_id=row[4],
-            action=row[5],
-            target=row[6],
-            before=row[7],
-            after=row[8],
-            allowed=row[9] == 1,
-            at=time_of(row[10]),
-        )
-        for row in rows
-    )
+    return tuple(audit_entry_of(row) for row in rows)
 
 
 def forget_audit(db: sqlite3.Connection, before: int, limit: int) -> int:

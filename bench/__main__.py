@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from bench.postgres import a_server, run_claims, run_postgres, version_of
+from bench.postgres_report import claim_verdicts, claims_table, postgres_table, postgres_verdict
 from bench.repetitions import PEERS_PYTHON, Place, contenders, run_expiry, run_growth, run_speed
 from bench.report import Report, expiry_table, growth_table, markdown, show, speed_table, verdicts
 
@@ -65,6 +67,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if "expiry" in options.only:
                 expiry = run_expiry(place, progress, large, large_messages=options.large)
                 report.tables.append(expiry_table(expiry, report))
+            if "postgres" in options.only:
+                with a_server() as server:
+                    report.machine += f", {version_of(server)}"
+                    turns = run_postgres(
+                        server,
+                        progress,
+                        repetitions=options.repetitions,
+                        seconds=options.seconds,
+                        conversations=options.conversations,
+                        workers=options.workers,
+                    )
+                    report.tables.append(postgres_table(turns, options.workers, options.conversations))
+                    report.verdicts.append(postgres_verdict(turns))
+                    claims = run_claims(
+                        server,
+                        progress,
+                        repetitions=options.repetitions,
+                        turns=options.claims,
+                        waiting=options.waiting,
+                    )
+                    report.tables.append(claims_table(claims, options.claims, options.waiting))
+                    report.verdicts += claim_verdicts(claims)
     finally:
         shutil.rmtree(place.root, ignore_errors=True)
     report.seconds = time.perf_counter() - started
@@ -89,7 +113,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--large", type=int, default=2_000_000, help="messages in the large store (2,000,000); half goes stale"
     )
-    parser.add_argument("--only", type=_parts, default=_PARTS, help="parts to run (speed,growth,expiry)")
+    parser.add_argument("--claims", type=int, default=40, help="claims of a repetition from each queue on PostgreSQL (40)")
+    parser.add_argument("--waiting", type=int, default=100_000, help="what waits in its long queues (100,000)")
+    parser.add_argument("--only", type=_parts, default=_PARTS, help=f"parts to run ({','.join(_PARTS)})")
     parser.add_argument("--no-peers", action="store_true", help="leave the other stores out")
     parser.add_argument("--directory", type=Path, help="where the databases are made (the system's temporary directory)")
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="write the tables to PATH as well")
@@ -100,10 +126,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.quick:
         options.repetitions, options.seconds, options.turns, options.conversations = 1, 0.2, 128, 100
         options.small, options.large = 2000, 8000
+        options.claims, options.waiting = 5, 200
     return options
 
 
-_PARTS = ("speed", "growth", "expiry")
+_PARTS = ("speed", "growth", "expiry", "postgres")
 
 
 def _parts(text: str) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def run_speed(
                 seed=repetition,
                 options={subject.option: 1} if subject.option else {},
             )
-            results[subject].append(_measured(job, peer=subject.peer))
+            results[subject].append(measured(job, peer=subject.peer))
             progress.advance(task)
     progress.update(task, description="speed")
     return results
@@ -131,7 +131,7 @@ def run_growth(
                 turns=turns,
                 seed=repetition,
             )
-            found.append(_measured(job))
+            found.append(measured(job))
             progress.advance(task)
     return results
 
@@ -151,7 +151,7 @@ def run_expiry(place: Place, progress: Progress, large: Path, *, large_messages:
         conversations=conversations,
         working_set=min(1000, conversations // 4),
     )
-    found = _measured(job)
+    found = measured(job)
     progress.advance(task)
     return found
 
@@ -185,7 +185,8 @@ def _prepare(target: Path, subject: Contender, conversations: int, options: dict
     sync(target)
 
 
-def _measured(job: Job, *, peer: bool = False) -> Result:
+def measured(job: Job, *, peer: bool = False) -> Result:
+    """Carry a job out in a process of its own."""
     return Result(**json.loads(_child(job, peer=peer)))
 
 

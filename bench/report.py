@@ -43,14 +43,14 @@ def speed_table(subjects: list[Contender], speed: Speed, workers: int, conversat
         rows.append(
             [
                 subject.title,
-                f"{_median(results, lambda r: r.rate):,.0f}",
-                f"{_ratio(speed, subject, LIMIT):.2f}",
-                f"{_ratio(speed, PARLEY, subject):.1f}",
-                f"{_median(results, lambda r: r.p50_ms):.1f}",
-                f"{_median(results, lambda r: r.p99_ms):.1f}",
-                f"{_median(results, lambda r: r.cpu_us):,.0f}",
-                "–" if hops is None else f"{_median(results, lambda r: r.hops or 0):.2f}",
-                "–" if commits is None else f"{_median(results, lambda r: r.commits or 0):.2f}",
+                f"{median(results, lambda r: r.rate):,.0f}",
+                f"{ratio(speed, subject, LIMIT):.2f}",
+                f"{ratio(speed, PARLEY, subject):.1f}",
+                f"{median(results, lambda r: r.p50_ms):.1f}",
+                f"{median(results, lambda r: r.p99_ms):.1f}",
+                f"{median(results, lambda r: r.cpu_us):,.0f}",
+                "–" if hops is None else f"{median(results, lambda r: r.hops or 0):.2f}",
+                "–" if commits is None else f"{median(results, lambda r: r.commits or 0):.2f}",
                 results[0].setup,
             ]
         )
@@ -76,11 +76,11 @@ def speed_table(subjects: list[Contender], speed: Speed, workers: int, conversat
 
 def verdicts(subjects: list[Contender], speed: Speed) -> list[tuple[str, str, bool]]:
     """Hold the speed against what was asked for."""
-    share = _ratio(speed, PARLEY, LIMIT)
+    share = ratio(speed, PARLEY, LIMIT)
     found = [("at least 0.5 of the limit", f"{share:.2f}", share >= 0.5)]
     for subject in subjects:
         if subject.peer:
-            times = _ratio(speed, PARLEY, subject)
+            times = ratio(speed, PARLEY, subject)
             found.append((f"at least 10 times {subject.title}", f"{times:.1f}", times >= 10))
     return found
 
@@ -94,12 +94,12 @@ def growth_table(growth: tuple[list[Result], list[Result]], small: int, large: i
     rows = [
         [
             f"{messages:,}",
-            f"{_median(results, lambda r: r.rate):,.0f}",
-            f"{_median(results, lambda r: 1e6 / r.rate):,.0f}",
+            f"{median(results, lambda r: r.rate):,.0f}",
+            f"{median(results, lambda r: 1e6 / r.rate):,.0f}",
             ratio,
-            f"{_median(results, lambda r: r.p50_ms):.1f}",
-            f"{_median(results, lambda r: r.p99_ms):.1f}",
-            f"{_median(results, lambda r: r.cpu_us):,.0f}",
+            f"{median(results, lambda r: r.p50_ms):.1f}",
+            f"{median(results, lambda r: r.p99_ms):.1f}",
+            f"{median(results, lambda r: r.cpu_us):,.0f}",
         ]
         for messages, results, ratio in ((small, growth[0], "1"), (large, growth[1], f"{cost:.2f}"))
     ]
@@ -178,10 +178,11 @@ def _plain(text: str) -> str:
     return text.replace("**", "")
 
 
-def _median(results: list[Result], value: Callable[[Result], float]) -> float:
+def median(results: list[Result], value: Callable[[Result], float]) -> float:
+    """Take the median of a figure over the repetitions."""
     return statistics.median(value(result) for result in results)
 
 
-def _ratio(speed: Speed, one: Contender, other: Contender) -> float:
+def ratio(speed: Speed, one: Contender, other: Contender) -> float:
     """Compare within each repetition, where the machine was the same, and take the median."""
     return statistics.median(a.rate / b.rate for a, b in zip(speed[one], speed[other], strict=True))

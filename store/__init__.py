@@ -52,6 +52,7 @@ from store.keeping import (
 )
 from store.open import open_store
 from store.protocol import Store
+from store.sharing import Share
 from store.values import (
     DAMAGED,
     LARGE_FILES,
@@ -148,6 +149,7 @@ __all__ = [
     "Role",
     "SchemaTooNew",
     "Setting",
+    "Share",
     "Spot",
     "Stopped",
     "Store",

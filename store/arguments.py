@@ -3,9 +3,13 @@
 Raises (all functions): ValueError, UnstorableText.
 """
 
+from collections.abc import Collection
+from datetime import timedelta
+
 from store.errors import refuse_unstorable
 from store.governing import Charge, UsageBy
 from store.rows import refuse_all
+from store.sharing import LONGEST, LONGEST_NAME, MOST_PARTS
 from store.values import Answer, Installation, NewMessage, TurnState
 
 
@@ -88,3 +92,39 @@ def require_usage(by: UsageBy, user: str, limit: int) -> None:
         raise ValueError("at least one row has to be asked for")
     if user and by is UsageBy.CHANNEL:
         raise ValueError("what one user used is not kept by channel: ask by day")
+
+
+def require_share(name: str, replica: str, parts: int, ready: Collection[int], lasting: timedelta) -> None:
+    """Refuse a share of what can't be shared."""
+    _require_names(name, replica)
+    if not 1 <= parts <= MOST_PARTS:
+        raise ValueError(f"from one to {MOST_PARTS} parts can be shared")
+    if not all(0 <= number < parts for number in ready):
+        raise ValueError(f"the parts are 0 to {parts - 1}")
+    if not timedelta() < lasting <= LONGEST:
+        raise ValueError("a share is asked for a time that is longer than nothing, and a day at most")
+
+
+def require_leave(name: str, replica: str) -> None:
+    """Refuse to take nobody out, or out of nothing."""
+    _require_names(name, replica)
+
+
+def require_budget(budget: str, pace: timedelta) -> None:
+    """Refuse a pace that is none."""
+    _require_names(budget)
+    if not timedelta() <= pace <= LONGEST:
+        raise ValueError("the pace of a budget is not negative, and a day at most")
+
+
+def require_hold_back(budget: str, lasting: timedelta) -> None:
+    """Refuse to hold back into the past."""
+    _require_names(budget)
+    if lasting < timedelta():
+        raise ValueError("a budget can't be held back for less than no time")
+
+
+def _require_names(*names: str) -> None:
+    refuse_all(*names)
+    if not all(0 < len(name) <= LONGEST_NAME for name in names):
+        raise ValueError(f"a name of what is shared has from one to {LONGEST_NAME} characters")

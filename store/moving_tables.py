@@ -22,6 +22,9 @@ FILES = 16
 """The same for files, which are of 5 MiB at most."""
 
 _MARKED = f"name <> '{MARK}'"
+_QUEUED_IN = (
+    "CASE WHEN state = 'queued' THEN (SELECT {0} FROM conversation c WHERE c.id = conversation_id) ELSE queued_{0} END"
+)
 _WHOLE_ACCOUNT = "CASE WHEN payer IN ('workspace', 'all') THEN '' ELSE subject END"
 
 
@@ -114,9 +117,12 @@ TABLES = (
     _table(
         "turn",
         "id conversation_id state attempts stop since until messages answered address error model prompt_tokens "
-        "completion_tokens queued_at settled_at started_at shown_at money",
+        "completion_tokens queued_at settled_at started_at shown_at money queued_platform queued_workspace "
+        "queued_channel",
         by="id",
         numbered=True,
+        # A program from before these columns leaves them empty in a rolling deploy; SQLite has no such programs beside it.
+        instead={f"queued_{name}": _QUEUED_IN.format(name) for name in ("platform", "workspace", "channel")},
     ),
     _table("part", "turn_id number platform_id", by="turn_id"),
     _table("feedback", "turn_id user_id value at", by="turn_id"),

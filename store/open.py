@@ -50,6 +50,11 @@ def sqlite_path(url: str) -> Path | None:
     return None if name == ":memory:" else Path(name)
 
 
+def has_replicas(url: str) -> bool:
+    """Tell whether several processes may work on the store that a URL names at once."""
+    return not url.startswith("sqlite:")
+
+
 def place_of_store(url: str) -> str:
     """Name for people what a URL names: a file, or a server and a database, and neither user nor password.
 

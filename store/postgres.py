@@ -13,8 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from store.arguments import require_charge, require_final, require_message, require_outcome, require_window
 from store.errors import StoreDamaged, refuse_unstorable
 from store.governing import Charge
@@ -23,12 +21,13 @@ from store.postgres_calls import Known, SealedForAnother
 from store.postgres_edits import PostgresEdits
 from store.postgres_people import PostgresPeople
 from store.postgres_places import PostgresPlaces
-from store.postgres_pool import PostgresPool, Row, translated
+from store.postgres_pool import PostgresPool, Row
 from store.postgres_rows import Held, claim_of, conversation_of, damaged_claim_of, window_of
 from store.postgres_setup import prepare, version
+from store.postgres_sharing import PostgresSharing
 from store.postgres_workspaces import PostgresWorkspaces
 from store.rows import MICROSECOND, REDO, RETRACT, ROLES, STOP, Begin, columns_of, delivery_names, refuse_all, time_of, us_of
-from store.seals import PLAIN, Values, what_file, what_text
+from store.seals import PLAIN, what_file, what_text
 from store.values import (
     DAMAGED,
     Absorbed,
@@ -58,7 +57,7 @@ AGAIN = "again"
 LONG_BEFORE = -(1 << 63)
 
 
-class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresPeople):
+class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresPeople, PostgresSharing):
     """The laws of `store.protocol.Store` on PostgreSQL. Made by `open`."""
 
     @classmethod
@@ -76,13 +75,13 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         Raises:
             StoreRefused, StoreUnavailable: and nothing is written to what is not ours, or to what the keys do not open.
         """
-        pool = await PostgresPool.open(url)
-        try:
-            values = await _prepared(url, pool, keys, us_of(clock()))
-        except BaseException:
-            await pool.aclose()
-            raise
-        store = cls(pool, version(), values)
+        seals = _seals(keys) if keys else ()
+        while (values := await asyncio.to_thread(prepare, url, seals)) is None:
+            from store.postgres_reseal import reseal
+
+            await reseal(url, seals, at=us_of(clock()), progress=progress)
+        # Not before: whoever is connected as a Parley is taken to serve people.
+        store = cls(await PostgresPool.open(url), version(values.number), values)
         try:
             await store._forget_again()
         except BaseException:
@@ -308,6 +307,10 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
             oldest_queued_at=None if oldest is None else time_of(oldest),
         )
 
+    async def server_time(self) -> datetime:
+        (now,) = await self._one("now")
+        return time_of(now)
+
     async def check(self) -> None:
         await self._one("check")
 
@@ -325,14 +328,6 @@ def _charged(charge: Charge | None) -> tuple[object, ...]:
     if charge is None:
         return (None, None, None, None)
     return (charge.author_id, charge.prompt_tokens, charge.completion_tokens, charge.money)
-
-
-async def _prepared(url: str, pool: PostgresPool, keys: Sequence[bytes], at: int) -> Values:
-    """Bring the database to where it can be used, and say how its values are closed and opened."""
-    try:
-        return await asyncio.to_thread(prepare, url, pool.place, _seals(keys) if keys else (), at=at)
-    except psycopg.Error as exc:
-        raise translated(exc, pool.place) from exc
 
 
 def _seals(keys: Sequence[bytes]) -> tuple["Seal", ...]:

@@ -15,21 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
 from store.migrate import needs_upgrade
-from store.postgres_pool import connection_options, place_of, translated
+from store.postgres_in_use import Connection, connected_as, refuse_connected, refuse_held
 from store.postgres_programs import Database, Running, require_programs, running
-from store.postgres_setup import LOCK, revision_of
+from store.postgres_setup import DROP_FUNCTIONS, LOCK, revision_of
 from store.tombstones import BARRED, DUE
 
 Progress = Callable[[int, int], None]
 """Is told how many bytes are done, and of how many; 0 where nobody knows."""
-Connection = psycopg.Connection[tuple[object, ...]]
-
+NAME = "parley copy"
 MAGIC = b"PGDMP"
 _LOOK_EVERY_SECONDS = 0.1
 _BLOCK = 1 << 20
@@ -44,11 +41,6 @@ _PLAIN = (
 """A copy is of the tables and what is in them; whose they are is the server's own."""
 
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY (%s) ORDER BY 1"
-_OPEN = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()"""
-_HELD = """
-SELECT count(*) FROM conversation WHERE lease_until > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"""
 _COPIED = re.compile(rb'COPY (?P<schema>"(?:[^"]|"")+"|[a-z0-9_$]+)\."?(?P<table>[a-z_]+)"? \(')
 
 _BEGIN = f"""
@@ -62,19 +54,6 @@ CREATE TEMPORARY TABLE parley_kept ON COMMIT DROP AS
   SELECT CASE WHEN starts_with(name, '{DUE}') THEN substr(name, {len(DUE) + 1}) ELSE name END AS name, max(until) AS until,
     max(at) AS at FROM forgotten WHERE NOT starts_with(name, '{BARRED}') GROUP BY 1;
 """  # noqa: S608 - our own words
-_DROP_FUNCTIONS = """
-DO $$ DECLARE made record; BEGIN
-  FOR made IN
-    SELECT 'FUNCTION' AS kind, oid::regprocedure::text AS name FROM pg_proc
-      WHERE proname LIKE 'parley\\_%' AND pronamespace = quote_ident(current_schema())::regnamespace UNION ALL
-    SELECT 'TYPE', oid::regtype::text FROM pg_type
-      WHERE typname LIKE 'parley\\_%' AND typtype = 'c' AND typnamespace = quote_ident(current_schema())::regnamespace
-  LOOP
-    EXECUTE format('DROP %s IF EXISTS %s CASCADE', made.kind, made.name);
-  END LOOP;
-END $$;
-"""
-"""All versions of them: the next opening makes its own again."""
 _PUT_BACK = """
 INSERT INTO {forgotten} AS f (name, until, at)
   SELECT CASE WHEN starts_with(s.name, 'key ') THEN '' ELSE {due} END || s.name, s.until, s.at FROM pg_temp.parley_kept s
@@ -112,7 +91,7 @@ def back_up(url: str, target: Path, progress: Progress) -> int:
     """
     require_programs()
     database = Database.at(url)
-    with _connected(url) as (db, place):
+    with connected_as(NAME, url) as (db, place):
         tables = _tables(db, place)
         if not tables:
             raise StoreDenied(f"{place} holds nothing of Parley: there is nothing to back up; see DATABASE_URL")
@@ -121,6 +100,7 @@ def back_up(url: str, target: Path, progress: Progress) -> int:
         raise StoreDenied(f"{target} exists already: name a new file")
     draft = target.with_name(target.name + ".part")
     named = [f'--table={schema}."{table}"' for table in tables]
+    named += [f'--exclude-table-data={schema}."{table}"' for table in _of_the_moment()]
     try:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -186,7 +166,7 @@ def look_at(url: str) -> Target:
         StoreDenied, StoreUnavailable.
         NotOurs, SchemaTooNew: it may not be replaced.
     """
-    with _connected(url) as (db, place):
+    with connected_as(NAME, url) as (db, place):
         return Target(place=place, holds_something=any(_has_rows(db, table) for table in _tables(db, place)))
 
 
@@ -201,13 +181,15 @@ def restore(dump: Dump, url: str, progress: Progress) -> None:
     """
     require_programs()
     database = Database.at(url)
-    with _connected(url) as (db, place):
+    with connected_as(NAME, url) as (db, place):
         schema, tables = _schema(db, place), _tables(db, place)
         if dump.schema != _quoted(db, schema):
             raise StoreDenied(
                 f"{dump.path} is of a schema named {dump.schema}, and {place} uses {schema}: set search_path in DATABASE_URL"
             )
-        _refuse_in_use(db, url, place, tables)
+        refuse_connected(db, url, place)
+        if "conversation" in tables:
+            refuse_held(db, place)
         before, after = _around(db, tables, schema)
     arguments = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=sqlstate", "--file=-")
     with running("psql", arguments, database, stdin=subprocess.PIPE) as writing, _statements(dump.path) as reading:
@@ -238,31 +220,27 @@ def _give_name(draft: Path, target: Path) -> None:
         os.close(directory)
 
 
-@contextmanager
-def _connected(url: str) -> Iterator[tuple[Connection, str]]:
-    place = place_of(url)
-    options = {**connection_options(url), "application_name": "parley copy"}
-    try:
-        with psycopg.connect(url, autocommit=True, prepare_threshold=None, **options) as db:
-            yield db, place
-    except psycopg.Error as exc:
-        raise translated(exc, place) from exc
-
-
 def _tables(db: Connection, place: str) -> list[str]:
     """Name the tables of Parley that are there.
 
     Raises:
         NotOurs, SchemaTooNew.
     """
-    from store.schema import metadata  # it takes SQLAlchemy, which nobody needs who opens a store
+    from store.schema import metadata, passing  # it takes SQLAlchemy, which nobody needs who opens a store
 
     revision = revision_of(db, place)
     if revision is None:
         return []
     needs_upgrade(revision, place=place)
-    rows = db.execute(_TABLES, ([*metadata.tables, "alembic_version"],)).fetchall()
+    rows = db.execute(_TABLES, ([*metadata.tables, *passing.tables, "alembic_version"],)).fetchall()
     return [str(name) for (name,) in rows]
+
+
+def _of_the_moment() -> tuple[str, ...]:
+    """Name the tables of which a copy has no rows."""
+    from store.schema import passing
+
+    return tuple(passing.tables)
 
 
 def _schema(db: Connection, place: str) -> str:
@@ -278,23 +256,10 @@ def _quoted(db: Connection, name: str) -> str:
 
 
 def _has_rows(db: Connection, table: str) -> bool:
-    if table == "alembic_version":
+    if table in ("alembic_version", *_of_the_moment()):
         return False
     ((there,),) = db.execute(sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(sql.Identifier(table))).fetchall()
     return bool(there)
-
-
-def _refuse_in_use(db: Connection, url: str, place: str, tables: list[str]) -> None:
-    name = conninfo_to_dict(url).get("application_name") or "parley"
-    ((connections,),) = db.execute(_OPEN, (name,)).fetchall()
-    if connections:
-        raise StoreBusy(f"{place} is in use by a running Parley: stop all that use it, then restore")
-    if "conversation" in tables:
-        ((held,),) = db.execute(_HELD).fetchall()
-        if held:
-            raise StoreBusy(
-                f"{place} has turns that a Parley holds: stop it, or try again in half a minute if it was killed"
-            )
 
 
 def _around(db: Connection, tables: list[str], schema: str) -> tuple[str, str]:
@@ -305,7 +270,7 @@ def _around(db: Connection, tables: list[str], schema: str) -> tuple[str, str]:
         before += _KEEP_TOMBSTONES
         after += sql.SQL(_PUT_BACK).format(forgotten=forgotten, due=sql.Literal(DUE)).as_string(db)
     if tables:
-        before += _DROP_FUNCTIONS
+        before += DROP_FUNCTIONS
         before += sql.SQL("DROP TABLE {};\n").format(sql.SQL(", ").join(map(sql.Identifier, tables))).as_string(db)
     # Until the server looks at the new tables by itself, it would know nothing of what is in them.
     return before, after + "ANALYZE;\nCOMMIT;\n"

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from store.errors import StoreBusy, StoreDenied
 from store.migrate import HEAD
 from store.moving import Row
 from store.moving_tables import TABLES, Table
+from store.postgres_in_use import GOING_SECONDS, LOOK_EVERY_SECONDS, connected_as, refuse_connected, refuse_held
 from store.postgres_pool import connection_options, place_of, translated
 from store.postgres_setup import make_tables, revision_of
 
@@ -21,13 +21,6 @@ _READ_AT_ONCE = 500
 _UNWATCHED = b"""
 SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = '5s'"""
 _NAME = "parley move"
-_CONNECTED = """
-SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()"""
-_GOING_SECONDS = 2.0
-_LOOK_EVERY_SECONDS = 0.05
-_HELD = """
-SELECT count(*) FROM conversation WHERE lease_until > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"""
 
 
 class PostgresSide:
@@ -69,9 +62,11 @@ class PostgresSide:
 
     def _take(self, guard: psycopg.Connection[Row], *, source: bool) -> None:
         guard.execute(_UNWATCHED)
-        (alone,) = guard.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchall()[0]
-        if not alone:
-            raise StoreBusy(f"another `parley migrate-store` is at work in {self.place}: wait for it")
+        until = time.monotonic() + GOING_SECONDS
+        while guard.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchall() != [(True,)]:
+            if time.monotonic() > until:
+                raise StoreBusy(f"another `parley migrate-store` is at work in {self.place}: wait for it")
+            time.sleep(LOOK_EVERY_SECONDS)
         if not source:
             return
         try:
@@ -79,9 +74,7 @@ class PostgresSide:
             guard.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
         except psycopg.errors.LockNotAvailable as exc:
             raise StoreBusy(f"{self.place} is being written to: stop every Parley that uses it") from exc
-        ((held,),) = guard.execute(_HELD).fetchall()
-        if held:
-            raise StoreBusy(f"{held!s} turns are under way in {self.place}: stop every Parley that uses it")
+        refuse_held(guard, self.place)
 
     def rows(self, statement: str) -> Iterator[Row]:
         with self._begun(), self._db.cursor("rows", binary=True) as cursor:
@@ -139,18 +132,8 @@ def refuse_in_use(url: str) -> None:
         StoreBusy: one is.
         StoreDenied, StoreUnavailable.
     """
-    place = place_of(url)
-    options = {**connection_options(url), "application_name": _NAME}
-    name = conninfo_to_dict(url).get("application_name") or "parley"
-    try:
-        with psycopg.connect(url, autocommit=True, prepare_threshold=None, **options) as db:
-            until = time.monotonic() + _GOING_SECONDS
-            while db.execute(_CONNECTED, (name,)).fetchall()[0][0]:
-                if time.monotonic() > until:
-                    raise StoreBusy(f"{place} is in use by a running Parley: stop all that use it")
-                time.sleep(_LOOK_EVERY_SECONDS)
-    except psycopg.Error as exc:
-        raise translated(exc, place) from exc
+    with connected_as(_NAME, url) as (db, place):
+        refuse_connected(db, url, place)
 
 
 def is_made(url: str) -> bool:
@@ -159,12 +142,8 @@ def is_made(url: str) -> bool:
     Raises:
         StoreDenied, NotOurs, StoreUnavailable.
     """
-    place = place_of(url)
-    try:
-        with psycopg.connect(url, autocommit=True, prepare_threshold=None, **connection_options(url)) as db:
-            return revision_of(db, place) is not None
-    except psycopg.Error as exc:
-        raise translated(exc, place) from exc
+    with connected_as(_NAME, url) as (db, place):
+        return revision_of(db, place) is not None
 
 
 def _sequence(table: Table) -> str:

@@ -124,26 +124,42 @@ class Scrubber:
     async def _scrub(self) -> None:
         try:
             async with self._pool.apart() as db:
-                await self._await_readers(db)
-                cursor = await db.execute(_SIZES.encode(), (list(TABLES),))
-                in_use = [
-                    table
-                    for table, key, size in await cursor.fetchall()
-                    if not await (_rewritten(db, table, key) if size <= REWRITTEN else _vacuumed(db, table))
-                ]
+                await scrub_tables(db, self._pool.place)
         except psycopg.Error as exc:
             raise translated(exc, self._pool.place) from exc
-        if in_use:
-            raise StoreUnavailable(f"{self._pool.place} has tables in use ({', '.join(in_use)}): they are tried again")
 
-    async def _await_readers(self, db: Connection) -> None:
-        """Wait until nobody reads a state in which what was erased is still there: it could not go."""
-        (before,) = await _first(db, _BEFORE)
-        for _ in range(READERS // LOOKING + 1):
-            if not (await _first(db, _OLDER, (before,)))[0]:
-                return
-            await asyncio.sleep(LOOKING.total_seconds())
-        raise StoreUnavailable(f"an older state of {self._pool.place} is being read: it is tried again")
+
+async def scrub_tables(db: Connection, place: str, *, however_large: bool = False) -> None:
+    """Scrub all tables; those of more than `REWRITTEN` bytes are only vacuumed, unless they are written anew as well.
+
+    Raises:
+        StoreUnavailable: somebody reads an older state, or a table was in use all the time.
+        psycopg.Error.
+    """
+    await await_older(db, place, READERS)
+    cursor = await db.execute(_SIZES.encode(), (list(TABLES),))
+    in_use = [
+        table
+        for table, key, size in await cursor.fetchall()
+        if not await (_rewritten(db, table, key) if however_large or size <= REWRITTEN else _vacuumed(db, table))
+    ]
+    if in_use:
+        raise StoreUnavailable(f"{place} has tables in use ({', '.join(in_use)}): they are tried again")
+
+
+async def await_older(db: Connection, place: str, patience: timedelta) -> None:
+    """Wait until nobody reads a state older than now: for them, what was erased is still there and can't go.
+
+    Raises:
+        StoreUnavailable: somebody does for longer than `patience`.
+        psycopg.Error.
+    """
+    (before,) = await _first(db, _BEFORE)
+    for _ in range(patience // LOOKING + 1):
+        if not (await _first(db, _OLDER, (before,)))[0]:
+            return
+        await asyncio.sleep(LOOKING.total_seconds())
+    raise StoreUnavailable(f"an older state of {place} is being read: it is tried again")
 
 
 async def _rewritten(db: Connection, table: str, key: str) -> bool:

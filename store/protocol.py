@@ -13,6 +13,7 @@ from store.governing import Charge
 from store.keeping import Expired, Spot
 from store.protocol_governing import Governing
 from store.protocol_keeping import Keeping
+from store.protocol_sharing import Sharing
 from store.values import (
     Absorbed,
     Accepted,
@@ -39,7 +40,7 @@ from store.values import (
 )
 
 
-class Store(Governing, Keeping, Protocol):
+class Store(Governing, Keeping, Sharing, Protocol):
     """Keeps conversations in order. Every call does all or nothing, also when it is cancelled.
 
     What a call returned from is committed: it is there after a crash, and after `aclose` and opening again. Any valid
@@ -372,6 +373,9 @@ class Store(Governing, Keeping, Protocol):
 
     async def status(self) -> StoreStatus:
         """Count what waits and runs."""
+
+    async def server_time(self) -> datetime | None:
+        """Return the time of day by the clock of the store's server; None for a store without a server."""
 
     async def check(self) -> None:
         """Make sure that the store answers and can write.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from store.errors import refuse_unstorable
+from store.errors import StoreDamaged, refuse_unstorable
 from store.governing import AuditEntry
 from store.keeping import TurnRecord
 from store.values import Attachment, ConversationKey, Ending, Message, MessageName, Role, TurnState
@@ -17,6 +17,10 @@ LAST = (1 << 63) - 1
 STOP, REDO, RETRACT, TOLD = 1, 2, 3, 4
 """What the holder of a turn is asked, in `turn.stop`. A turn that was retracted ends only by a holder who was told so:
 another one may have shown more of the reply meanwhile."""
+
+FIRST_ONES = 64
+"""Turns at the head of the queue that a claim looks at one by one, before it looks from workspace to workspace: mostly one
+of these can be had, and where none can, thousands behind them may wait for the same."""
 
 _ENDINGS = {ending.value: ending for ending in Ending}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,10 +113,24 @@ class _Draft:
 
 
 def message_of(*columns: Any) -> Message:
-    """Make a message of its columns, in the order of the fields of `_Draft`."""
-    draft: Any = _Draft(*columns)
+    """Make a message of its columns, in the order of the fields of `_Draft`.
+
+    Raises:
+        StoreDamaged: they hold what Parley never writes.
+    """
+    try:
+        draft: Any = _Draft(*columns)
+    except (KeyError, IndexError, TypeError, OverflowError) as exc:
+        raise damaged(columns[1]) from exc
     draft.__class__ = Message
     return draft  # type: ignore[no-any-return]
+
+
+def damaged(conversation_id: int) -> StoreDamaged:
+    """Say that something of a conversation can't be read."""
+    return StoreDamaged(
+        f"conversation {conversation_id} is damaged in the store: put a copy back with `parley restore BACKUP`, or forget it"
+    )
 
 
 def turn_record_of(row: Sequence[Any]) -> TurnRecord:

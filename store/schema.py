@@ -7,6 +7,9 @@ that the revisions and this file agree. Times are microseconds since 1970 in UTC
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
+"""What a store keeps, on every engine."""
+passing = sa.MetaData()
+"""What replicas share for the moment, on PostgreSQL alone: not moved, not backed up, and no sign of a store in use."""
 
 # SQLite numbers rows by itself only for a column of exactly this type.
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -154,6 +157,10 @@ turn = sa.Table(
     sa.Column("shown_at", Instant),
     # What its calls of the model cost, in millionths of the currency of the prices.
     sa.Column("money", sa.BigInteger, nullable=False, server_default="0"),
+    # Where it is queued, so that whoever claims can step over a place; NULL when it never was.
+    sa.Column("queued_platform", sa.Text),
+    sa.Column("queued_workspace", sa.Text),
+    sa.Column("queued_channel", sa.Text),
     sqlite_autoincrement=True,
 )
 sa.Index("turn_of_conversation", turn.c.conversation_id, turn.c.id)
@@ -162,6 +169,14 @@ sa.Index(
     "turn_queued",
     turn.c.conversation_id,
     unique=True,
+    sqlite_where=sa.text("state = 'queued'"),
+    postgresql_where=sa.text("state = 'queued'"),
+)
+sa.Index(
+    "turn_queued_in",
+    turn.c.queued_platform,
+    turn.c.queued_workspace,
+    turn.c.id,
     sqlite_where=sa.text("state = 'queued'"),
     postgresql_where=sa.text("state = 'queued'"),
 )
@@ -330,4 +345,35 @@ installation = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
     sa.Column("at", Instant, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# Who takes parts of what: `since` tells who has been there the longest, `until` when it counts as gone.
+replica = sa.Table(
+    "replica",
+    passing,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("replica", sa.Text, primary_key=True),
+    sa.Column("since", Instant, nullable=False),
+    sa.Column("until", Instant, nullable=False),
+    sa.Column("leaving", sa.Boolean, nullable=False),
+)
+
+# The parts of each name, whose they are, and to whom their holder gives them up.
+share = sa.Table(
+    "share",
+    passing,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("holder", sa.Text),
+    sa.Column("successor", sa.Text),
+)
+
+# When the next slot of a budget is free. It is written for every post and edit, and worth nothing after a crash: without the
+# server's journal a commit waits for no disk and no standby.
+budget = sa.Table(
+    "budget",
+    passing,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("free_at", Instant, nullable=False),
+    prefixes=["UNLOGGED"],
 )

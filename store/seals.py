@@ -102,3 +102,65 @@ def prove(proofs: Mapping[int, str], seals: Sequence["Seal"], *, place: str) -> 
             )
         proven[number] = seal
     return proven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resealing:
+    """The way of a store to its newest key: what any of its keys has closed is opened, and closed with the newest one.
+
+    `proven` is what its rows may be sealed with, by number; that of `PLAIN` only proves that they may be plain. `entering`
+    are numbers and proofs that the store does not have yet.
+    """
+
+    proven: Mapping[int, "Seal"]
+    values: Values
+    entering: Mapping[int, str]
+
+    @classmethod
+    def of(cls, proofs: Mapping[int, str], seals: Sequence["Seal"], *, place: str) -> "Resealing":
+        """Find the way from what a store may be sealed with to the first of these keys.
+
+        Raises:
+            KeyRefused: there is no key to one of its numbers.
+        """
+        proven = prove(proofs, seals, place=place)
+        newest = seals[0]
+        number = next((number for number, seal in proven.items() if seal is newest and number != PLAIN), None)
+        entering: dict[int, str] = {}
+        if number is None:
+            number = max(proofs, default=PLAIN) + 1
+            entering = {new: newest.proof(new) for new in ((number,) if proofs else (PLAIN, number))}
+            proven |= dict.fromkeys(entering, newest)
+        return cls(proven=proven, values=Values(newest, number), entering=entering)
+
+    @property
+    def done(self) -> bool:
+        """Everything is sealed with the newest key."""
+        return len(self.proven) == 1
+
+    # What is damaged could not be read before, either. What is plain, or names a key that the store does not have, is taken
+    # for damaged: it was put there by somebody else.
+    def text(self, kept: str, number: int, conversation_id: int, what: str) -> str:
+        """Seal a text anew that is sealed with the key of that number.
+
+        Raises:
+            StoreDamaged.
+        """
+        seal = self._seal(number, conversation_id)
+        text = kept if number == PLAIN else seal.open_text(kept, conversation_id, what)
+        return self.values.close_text(text, conversation_id, what)
+
+    def data(self, kept: bytes | None, number: int, conversation_id: int, what: str) -> bytes | None:
+        """Seal a file's data anew that are sealed with the key of that number.
+
+        Raises:
+            StoreDamaged.
+        """
+        seal = self._seal(number, conversation_id)
+        data = kept if number == PLAIN or kept is None else seal.open(kept, conversation_id, what)
+        return self.values.close_data(data, conversation_id, what)
+
+    def _seal(self, number: int, conversation_id: int) -> "Seal":
+        if number not in self.proven:
+            raise StoreDamaged(f"conversation {conversation_id} names a key that its store does not have")
+        return self.proven[number]

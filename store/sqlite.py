@@ -6,8 +6,9 @@ can't be fewer, since people, the model and the platform stand between them. One
 lease that is found at opening belongs to a process that is gone, and is void.
 
 Here a call's arguments are checked; those of `Governing` in `store.sqlite_governing`, those of `Keeping` in
-`store.sqlite_keeping`. What a call does stands in `store.sqlite_conversations`, `store.sqlite_turns`, `store.sqlite_edits`,
-`store.sqlite_places`, `store.sqlite_people` and `store.sqlite_workspaces`, and the SQL of them all in `store.sqlite_sql`.
+`store.sqlite_keeping`, those of `Sharing` in `store.sqlite_sharing`. What a call does stands in
+`store.sqlite_conversations`, `store.sqlite_turns`, `store.sqlite_edits`, `store.sqlite_places`, `store.sqlite_people` and
+`store.sqlite_workspaces`, and the SQL of them all in `store.sqlite_sql`.
 What is erased is written in `store.sqlite_ledger` first and overwritten in the files by `store.sqlite_scrubbing`.
 """
 
@@ -43,15 +44,15 @@ from store.errors import refuse_unstorable
 from store.governing import Charge
 from store.keeping import Expired, Spot
 from store.migrate import upgrade
-from store.moving_tables import refuse_half_moved
 from store.rows import MICROSECOND, Begin, columns_of, columns_of_name, refuse_all, us_of
-from store.seals import prove
-from store.sqlite_file import FileLock, Found, has_journal, look, marks_of, prepare, proofs_of, uri_of
+from store.sqlite_file import FileLock, has_journal, uri_of
 from store.sqlite_governing import SqliteGoverning
 from store.sqlite_keeping import SqliteKeeping
 from store.sqlite_ledger import Ledger, beside
+from store.sqlite_opening import lock_of, prepare, to_the_end
 from store.sqlite_reseal import Progress, reseal
 from store.sqlite_scrubbing import Scrubber
+from store.sqlite_sharing import SqliteSharing
 from store.sqlite_writer import SqliteWriter
 from store.values import (
     SUMMARIES,
@@ -86,7 +87,7 @@ PURGE_ROWS = 1000
 """Rows of a purged workspace that are erased in one transaction."""
 
 
-class SqliteStore(SqliteGoverning, SqliteKeeping):
+class SqliteStore(SqliteGoverning, SqliteKeeping, SqliteSharing):
     """The laws of `store.protocol.Store` on SQLite. Made by `open`."""
 
     def __init__(
@@ -114,21 +115,23 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
             StoreRefused, StoreUnavailable: and nothing is written to what is not ours, or to what the keys do not open.
         """
         seals = _seals(keys) if keys else ()
-        lock, crashed = None, False
+        lock, writer, crashed = None, None, False
         if path is not None:
             path = await asyncio.to_thread(path.resolve)  # a link to it is the same store, with the same lock
-            lock = await asyncio.to_thread(_lock, path)
+            lock = lock_of(path)  # in no thread: whoever gives up in between would leave it taken
         try:
             if path is None:
                 # The shared cache lets the migration's own connection see the same memory.
                 uri = f"file:parley-{uuid.uuid4()}?mode=memory&cache=shared"
                 writer = await SqliteWriter.open(uri, place="the store in memory")
-                await asyncio.to_thread(upgrade, f"sqlite:///{uri}&uri=true")
+                await to_the_end(upgrade, f"sqlite:///{uri}&uri=true")
             else:
-                await asyncio.to_thread(_prepare, path, seals)
+                await to_the_end(prepare, path, seals)
                 crashed = await asyncio.to_thread(has_journal, path)
                 writer = await SqliteWriter.open(f"{uri_of(path)}?mode=rw", place=str(path))
         except BaseException:
+            if writer is not None:
+                await writer.aclose()
             if lock is not None:
                 lock.release()
             raise
@@ -338,6 +341,9 @@ class SqliteStore(SqliteGoverning, SqliteKeeping):
     async def status(self) -> StoreStatus:
         return await self._run(conversations.status, str(self._path or ":memory:"))
 
+    async def server_time(self) -> None:
+        await self._writer.run(lambda db: None)
+
     async def check(self) -> None:
         # BEGIN IMMEDIATE and COMMIT alone prove that the lock can be had; only a page that changes proves the disk.
         await self._writer.run(lambda db: db.execute("UPDATE alembic_version SET version_num = version_num"))
@@ -360,15 +366,3 @@ def _seals(keys: Sequence[bytes]) -> tuple["Seal", ...]:
     from store.sealing import Seal
 
     return tuple(Seal(key) for key in keys)
-
-
-def _prepare(path: Path, seals: Sequence["Seal"]) -> None:
-    if look(path) is Found.OURS:
-        refuse_half_moved(marks_of(path), str(path))
-        prove(proofs_of(path), seals, place=str(path))
-    prepare(path)
-
-
-def _lock(path: Path) -> FileLock:
-    look(path)
-    return FileLock(path)

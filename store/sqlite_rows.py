@@ -4,9 +4,10 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import store.sqlite_sql as sql
-from store.rows import message_of, time_of
+from store.rows import damaged, message_of, time_of
 from store.seals import what_file, what_text
 from store.sqlite_seals import values_of
+from store.sqlite_writer import NO_TEXT
 from store.values import (
     LARGE_FILES,
     SMALL_FILE,
@@ -38,9 +39,18 @@ def conversation_of(db: sqlite3.Connection, row: tuple[Any, ...]) -> Conversatio
 
 
 def read_window(db: sqlite3.Connection, conversation_id: int, until: int, role: int, n: int) -> tuple[Message, ...]:
-    """Read the last `n` messages before (`until`, `role`), oldest first."""
+    """Read the last `n` messages before (`until`, `role`), oldest first.
+
+    Raises:
+        StoreDamaged: one of them can't be read.
+    """
     files = _WindowFiles(db, conversation_id)
-    rows = db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()
+    try:
+        rows = db.execute(sql.WINDOW, (conversation_id, until, role, n)).fetchall()
+    except sqlite3.OperationalError as exc:
+        if NO_TEXT in str(exc):
+            raise damaged(conversation_id) from None  # the driver quotes the text
+        raise
     seal = values_of(db).seal
     messages = [_message(row, files, seal) for row in rows]
     messages.reverse()

@@ -5,8 +5,8 @@ Times are microseconds since 1970; a lease is free when `lease_until` is not in 
 
 # ruff: noqa: S608 - put together from numbers and words of our own; what comes from outside is bound
 
-from store.rows import REDO, RETRACT, TOLD
-from store.sqlite_sql_governing import full, paused
+from store.rows import FIRST_ONES, LAST, REDO, RETRACT, TOLD
+from store.sqlite_sql_governing import full, paused, paused_channels
 from store.values import RETRACTED, TURN_MESSAGES
 
 CONVERSATION = """
@@ -66,25 +66,56 @@ VALUES (?1, 'running', 1, ?2, ?3, ?4, ?4, 1, ?5) RETURNING id, messages"""
 
 # A conversation has one queued turn, which takes in whatever comes until it is full; the rest waits without a turn.
 QUEUE = f"""
-INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages)
-VALUES (?1, 'queued', ?2, ?3, ?4, ?4, 1)
+INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages,
+  queued_platform, queued_workspace, queued_channel)
+VALUES (?1, 'queued', ?2, ?3, ?4, ?4, 1, ?5, ?6, ?7)
 ON CONFLICT (conversation_id) WHERE state = 'queued' DO UPDATE SET
   address = ?2, since = min(since, ?4), messages = messages + 1,
   until = CASE WHEN messages < {TURN_MESSAGES} THEN max(until, ?4) ELSE until END
 RETURNING id, messages"""
 
-# The join is the wrong way round for SQLite's planner on an empty store; CROSS JOIN keeps the few open turns outside. CASE
-# hides from it that two conditions concern the conversation alone: once a file has statistics, it would build a Bloom filter
-# of all conversations for every claim (10 ms at 100,000 of them).
-NEXT_TURN = f"""
+_TURN_TO_CLAIM = """
 SELECT t.id, t.conversation_id, t.state, t.attempts, t.address, t.queued_at, t.error, t.until, t.messages, t.answered,
   t.model, t.prompt_tokens, t.completion_tokens, c.epoch, c.platform, c.workspace, c.channel, c.thread, c.user_id, t.stop,
   c.persona, c.sealed
 FROM turn t CROSS JOIN conversation c ON c.id = t.conversation_id
-WHERE t.settled_at IS NULL AND CASE WHEN t.id THEN c.lease_until <= ?1 AND c.platform IN ({{platforms}})
-  AND NOT EXISTS ({paused("c.platform c.workspace c.channel")})
+WHERE """
+_CAN_BE_HAD = f"""c.lease_until <= ?1 AND c.platform IN ({{platforms}})
+  AND NOT EXISTS ({paused("c.platform c.workspace c.channel")})"""
+# The oldest of the first ones that can be had: mostly there is one. The join is the wrong way round for SQLite's planner on
+# an empty store; CROSS JOIN keeps the few open turns outside. CASE hides from it that two conditions concern the
+# conversation alone: once a file has statistics, it would build a Bloom filter of all conversations for every claim (10 ms
+# at 100,000 of them).
+NEXT_TURN = f"""{_TURN_TO_CLAIM}
+t.settled_at IS NULL
+AND t.id < coalesce((SELECT id FROM turn WHERE settled_at IS NULL ORDER BY id LIMIT 1 OFFSET {FIRST_ONES}), {LAST})
+AND CASE WHEN t.id THEN {_CAN_BE_HAD}
   AND (t.state <> 'queued' OR NOT {full("c.platform c.workspace", now="?1", per_workspace="?2")}) END
 ORDER BY t.id LIMIT 1"""
+_LEFT = "SELECT min(t.id) AS id FROM turn t INDEXED BY {index} CROSS JOIN conversation c ON c.id = t.conversation_id WHERE"
+# The oldest that is not queued: there are never many of these.
+LEFT_TURN = f"""{_TURN_TO_CLAIM} t.id = (SELECT min(id) FROM (
+  {_LEFT.format(index="turn_running")} t.state IN ('running', 'delivering') AND {_CAN_BE_HAD} UNION ALL
+  {_LEFT.format(index="turn_retracted")} t.state = 'cancelled' AND t.settled_at IS NULL AND {_CAN_BE_HAD}))"""
+# Where turns are queued, and the first one in each workspace: one look into an index for each, however many wait there.
+QUEUED_PLACES = """
+WITH RECURSIVE place(id, platform, workspace) AS (
+  SELECT * FROM (SELECT id, queued_platform, queued_workspace FROM turn INDEXED BY turn_queued_in WHERE state = 'queued'
+    ORDER BY queued_platform, queued_workspace, id LIMIT 1)
+  UNION ALL
+  SELECT n.id, n.queued_platform, n.queued_workspace FROM place p CROSS JOIN turn n ON n.id = coalesce(
+    (SELECT t.id FROM turn t INDEXED BY turn_queued_in
+      WHERE t.state = 'queued' AND t.queued_platform = p.platform AND t.queued_workspace > p.workspace
+      ORDER BY t.queued_workspace, t.id LIMIT 1),
+    (SELECT t.id FROM turn t INDEXED BY turn_queued_in WHERE t.state = 'queued' AND t.queued_platform > p.platform
+      ORDER BY t.queued_platform, t.queued_workspace, t.id LIMIT 1)))
+SELECT id, platform, workspace FROM place ORDER BY id"""
+# The oldest queued turn of a workspace that can be had, unless the workspace is paused or full, which is asked first.
+TURN_OF_PLACE = f"""{_TURN_TO_CLAIM} t.id = CASE
+  WHEN EXISTS ({paused("?3 ?4 ''")}) OR {full("?3 ?4", now="?1", per_workspace="?2")} THEN NULL
+  ELSE (SELECT o.id FROM turn o INDEXED BY turn_queued_in CROSS JOIN conversation k ON k.id = o.conversation_id
+    WHERE o.state = 'queued' AND o.queued_platform = ?3 AND o.queued_workspace = ?4
+    AND o.queued_channel NOT IN ({paused_channels("?3 ?4")}) AND k.lease_until <= ?1 ORDER BY o.id LIMIT 1) END"""
 
 HOLD = "UPDATE conversation SET epoch = epoch + 1, lease_until = ?2 WHERE id = ?1"
 
@@ -98,8 +129,9 @@ UPDATE turn SET state = ?2, messages = min(messages, ?3),
 RETURNING attempts"""
 
 QUEUE_REST = """
-INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages) VALUES (?1, 'queued', ?2, ?3, 0, 0, ?4)
-RETURNING id"""
+INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages,
+  queued_platform, queued_workspace, queued_channel)
+VALUES (?1, 'queued', ?2, ?3, 0, 0, ?4, ?5, ?6, ?7) RETURNING id"""
 TAKE_WAITING = """
 UPDATE message SET turn_id = ?1 WHERE id IN
   (SELECT id FROM message WHERE conversation_id = ?2 AND turn_id IS NULL ORDER BY position LIMIT ?3)
@@ -172,7 +204,9 @@ LAST_TURN = """
 SELECT id, settled_at FROM turn WHERE conversation_id = ? AND (settled_at IS NULL OR messages > 0)
 ORDER BY settled_at IS NULL DESC, id DESC LIMIT 1"""
 _QUEUE_AGAIN = """
-UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = ?2 WHERE id = ?1"""
+UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = ?2,
+  (queued_platform, queued_workspace, queued_channel) =
+    (SELECT c.platform, c.workspace, c.channel FROM conversation c WHERE c.id = turn.conversation_id) WHERE id = ?1"""
 AGAIN = f"""{_QUEUE_AGAIN}
 AND EXISTS (SELECT 1 FROM conversation c WHERE c.id = turn.conversation_id AND c.expired_at IS NULL)"""
 REVISED_AGAIN = f"""{_QUEUE_AGAIN} AND stop = {REDO}

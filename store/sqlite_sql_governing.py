@@ -48,6 +48,14 @@ SELECT 1 FROM setting WHERE platform = {platform} AND workspace = {workspace} AN
 SELECT 1 FROM setting WHERE platform = '' AND workspace = '' AND channel = '' AND {named}"""
 
 
+def paused_channels(place: str) -> str:
+    """Select the channels of a workspace that are paused by themselves."""
+    platform, workspace = place.split()
+    return f"""
+SELECT channel FROM setting WHERE platform = {platform} AND workspace = {workspace} AND subject = ''
+AND name = '{PAUSED}' AND value = '{ON}'"""
+
+
 # Who holds a turn just now, by the two small indexes that have no queued turn in them.
 _HELD = """
 SELECT h.platform, h.workspace FROM turn r CROSS JOIN conversation h ON h.id = r.conversation_id

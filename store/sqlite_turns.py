@@ -8,6 +8,8 @@ import functools
 import logging
 import sqlite3
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
 
 import store.sqlite_sql as sql
 from store import sqlite_accounts as accounts
@@ -67,7 +69,7 @@ def accept(db: sqlite3.Connection, now: int, message: NewMessage, at: int, begin
     if begun:
         turn_id, messages = db.execute(sql.BEGIN, (*values, now)).fetchone()
     else:
-        turn_id, messages = db.execute(sql.QUEUE, values).fetchone()
+        turn_id, messages = db.execute(sql.QUEUE, (*values, key.platform, key.workspace, key.channel)).fetchone()
     _add_message(db, message, conversation_id, position, turn_id if messages <= TURN_MESSAGES else None, at)
     if begin is None or not begun:
         return Accepted(conversation_id=conversation_id, claim=None)
@@ -136,7 +138,7 @@ def _add_attachment(db: sqlite3.Connection, conversation_id: int, message_id: in
 
 def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[str]) -> Claim | None:
     """Take the oldest open turn that can be had."""
-    row = db.execute(_next_turn(len(platforms)), (now, begin.per_workspace, *platforms)).fetchone()
+    row = _next_turn(db, now, begin.per_workspace, platforms)
     if row is None:
         return None
     turn_id, conversation_id, state, _, address, queued_at, error, until, messages, answered = row[:10]
@@ -150,7 +152,8 @@ def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[st
         state = TurnState.DELIVERING.value
     if messages > TURN_MESSAGES:
         until = take_again(db, turn_id, conversation_id, TURN_MESSAGES)
-        rest = db.execute(sql.QUEUE_REST, (conversation_id, address, now, messages - TURN_MESSAGES)).fetchone()
+        more = (conversation_id, address, now, messages - TURN_MESSAGES, *row[14:17])
+        rest = db.execute(sql.QUEUE_REST, more).fetchone()
         _take_waiting(db, rest[0], conversation_id, TURN_MESSAGES)
     move_answer(db, conversation_id, turn_id, answered, until)
     read, persona, damage = _read(db, turn_id, conversation_id, until, begin.window, row[20:22])
@@ -328,9 +331,29 @@ def move_answer(db: sqlite3.Connection, conversation_id: int, turn_id: int, answ
         db.execute(sql.ANSWERED, (turn_id, until))
 
 
+def _next_turn(
+    db: sqlite3.Connection, now: int, per_workspace: int | None, platforms: Sequence[str]
+) -> tuple[Any, ...] | None:
+    """Find the oldest turn that can be had: among the first ones, and if these all wait for something, among all."""
+    if not platforms:
+        return None
+    asked = (now, per_workspace, *platforms)
+    row: tuple[Any, ...] | None = db.execute(_of_platforms(sql.NEXT_TURN, len(platforms)), asked).fetchone()
+    if row is not None:
+        return row
+    row = db.execute(_of_platforms(sql.LEFT_TURN, len(platforms)), asked).fetchone()
+    for first, platform, workspace in db.execute(sql.QUEUED_PLACES).fetchall():
+        if row is not None and row[0] < first:
+            break
+        if platform in platforms:
+            other = db.execute(sql.TURN_OF_PLACE, (now, per_workspace, platform, workspace)).fetchone()
+            row = min(filter(None, (row, other)), default=None, key=itemgetter(0))
+    return row
+
+
 @functools.cache
-def _next_turn(platforms: int) -> str:
-    return sql.NEXT_TURN.format(platforms=", ".join(f"?{n + 3}" for n in range(platforms)))
+def _of_platforms(statement: str, platforms: int) -> str:
+    return statement.format(platforms=", ".join(f"?{n + 3}" for n in range(platforms)))
 
 
 def _take_waiting(db: sqlite3.Connection, turn_id: int, conversation_id: int, limit: int) -> int:

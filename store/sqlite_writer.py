@@ -17,6 +17,9 @@ import aiosqlite
 from store.errors import StoreClosed, StoreDamaged, StoreDenied, StoreError, StoreUnavailable
 from store.sqlite_seals import SealedConnection
 
+NO_TEXT = "Could not decode"
+"""What the driver says of a text that is no valid UTF-8."""
+
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
@@ -74,6 +77,9 @@ class SqliteWriter:
         except sqlite3.Error as exc:
             await connection.close()
             raise translated(exc, place) from exc
+        except BaseException:
+            await connection.close()
+            raise
         return cls(connection, place)
 
     async def run(self, work: Work[T]) -> T:
@@ -84,8 +90,7 @@ class SqliteWriter:
         Raises:
             StoreClosed, StoreUnavailable, StoreDamaged: and whatever `work` raises.
         """
-        if self._closing:
-            raise StoreClosed(f"{self.place} is closed")
+        self.require_open()
         outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, outcome))
         self._wake.set()
@@ -97,12 +102,16 @@ class SqliteWriter:
         Raises:
             StoreClosed, StoreUnavailable, StoreDamaged: and whatever `work` raises.
         """
-        if self._closing:
-            raise StoreClosed(f"{self.place} is closed")
+        self.require_open()
         try:
             return await self._hop(work)
         except sqlite3.Error as exc:
             raise translated(exc, self.place) from exc
+
+    def require_open(self) -> None:
+        """Raise `StoreClosed` when nothing more is taken."""
+        if self._closing:
+            raise StoreClosed(f"{self.place} is closed")
 
     async def aclose(self, last: Work[None] | None = None) -> None:
         """Commit what was handed in, then close. Every caller waits for that, and it happens whoever gives up.
@@ -217,6 +226,6 @@ def translated(exc: sqlite3.Error, place: str) -> StoreError:
             return StoreDenied(f"{place} can't be opened: check that its directory exists and may be written")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return StoreDamaged(f"{place} is damaged: keep it, and put a copy back with `parley restore BACKUP`")
-    if "Could not decode" in str(exc):  # the driver's own error, without a code; it quotes the text, so it is not quoted
+    if NO_TEXT in str(exc):  # the driver's own error, without a code; it quotes the text, so it is not quoted
         return StoreDamaged(f"{place} is damaged: a text is no valid UTF-8; put a copy back with `parley restore BACKUP`")
     return StoreUnavailable(f"{place} failed ({exc}); nothing of this was kept")

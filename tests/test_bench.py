@@ -22,8 +22,21 @@ def test_a_quick_run_without_the_other_stores_prints_every_table(tmp_path: Path)
     )
 
     assert done.returncode == 0, done.stderr
-    for word in ("the limit", "Parley", "turns/s", "p50 ms", "p99 ms", "commits", "hops", "Growth", "Expiry"):
+    words = (
+        "the limit",
+        "Parley",
+        "turns/s",
+        "p50 ms",
+        "p99 ms",
+        "commits",
+        "hops",
+        "Growth",
+        "Expiry",
+        "pgbench",
+        "flooded",
+    )
+    for word in words:
         assert word in report.read_text(encoding="utf-8")
-    for title in ("Speed", "Growth", "Expiry"):
+    for title in ("Speed", "Growth", "Expiry", "PostgreSQL", "Claims"):
         assert title in done.stdout
     assert list(tmp_path.iterdir()) == [report], "the databases are removed"

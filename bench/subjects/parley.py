@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.filling import PLATFORM, fill, key_of
 from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, chosen, drive, result
 from store.governing import Charge
+from store.protocol import Store
 from store.sqlite import SqliteStore
 from store.values import Answer, ConversationKey, Ending, NewMessage, TurnState
 
@@ -40,9 +41,16 @@ async def _measure(job: Job) -> Result:
     store = await SqliteStore.open(Path(job.place, "store.db"))
     try:
         turns = Turns(store, {number: key_of(number) for number in chosen(job)}, full=bool(job.options.get("full")))
-        timing = await drive(turns.take, job, warmed=turns.forget)
+        groups_before = 0
+
+        def warmed() -> None:
+            nonlocal groups_before
+            turns.forget()
+            groups_before = store.groups
+
+        timing = await drive(turns.take, job, warmed=warmed)
         timing.latencies = turns.latencies
-        commits = (store.groups - turns.groups_before) / timing.turns
+        commits = (store.groups - groups_before) / timing.turns
     finally:
         await store.aclose()
     return result(timing, hops=commits, commits=commits, setup="WAL, FULL, as shipped")
@@ -51,9 +59,8 @@ async def _measure(job: Job) -> Result:
 class Turns:
     """Carries out turns on a store, one call at a time, as `bot.chat` does around a model that answers at once."""
 
-    def __init__(self, store: SqliteStore, keys: Mapping[int, ConversationKey], *, full: bool = False) -> None:
+    def __init__(self, store: Store, keys: Mapping[int, ConversationKey], *, full: bool = False) -> None:
         self.latencies: list[float] = []
-        self.groups_before = 0
         self._store = store
         self._keys = keys
         self._full = full
@@ -63,7 +70,6 @@ class Turns:
     def forget(self) -> None:
         """Count from here on."""
         self.latencies.clear()
-        self.groups_before = self._store.groups
 
     async def take(self, conversation: int) -> None:
         """Put a question to the conversation, then carry out whichever turn is next."""
@@ -74,7 +80,7 @@ class Turns:
             event_id=name,
             message_id=name,
             position=None,
-            author_id="U1",
+            author_id=f"U{key.channel}",  # one person's turns would wait for each other at that person's account
             author_name="Mina 민아",
             text=QUESTION,
             address="address",
@@ -90,7 +96,7 @@ class Turns:
             assert await store.absorb(claim.hold, window=WINDOW) is None
             await store.record_part(claim.hold, 0, name)
         answer = Answer(text=ANSWER, ending=Ending.COMPLETE, model="model", prompt_tokens=100, completion_tokens=100)
-        charge = Charge(author_id="U1", prompt_tokens=100, completion_tokens=100)
+        charge = Charge(author_id=f"U{claim.key.channel}", prompt_tokens=100, completion_tokens=100)
         await store.finish(claim.hold, answer, charge=charge)
         await store.settle(claim.hold, TurnState.DONE)
         self.latencies.append(time.perf_counter() - self._begun.pop(claim.key.channel))

@@ -56,8 +56,10 @@ CREATE FUNCTION parley_queue_$V(
   p_conversation bigint, p_address text, p_at bigint, p_position bigint, OUT turn_id bigint, OUT turn_messages int
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-  INSERT INTO turn AS t (conversation_id, state, address, queued_at, since, until, messages)
-  VALUES (p_conversation, 'queued', p_address, p_at, p_position, p_position, 1)
+  INSERT INTO turn AS t (conversation_id, state, address, queued_at, since, until, messages,
+    queued_platform, queued_workspace, queued_channel)
+  SELECT c.id, 'queued', p_address, p_at, p_position, p_position, 1, c.platform, c.workspace, c.channel
+    FROM conversation c WHERE c.id = p_conversation
   ON CONFLICT (conversation_id) WHERE state = 'queued' DO UPDATE SET
     address = p_address, since = least(t.since, p_position), messages = t.messages + 1,
     until = CASE WHEN t.messages < $TURN_MESSAGES THEN greatest(t.until, p_position) ELSE t.until END

@@ -37,6 +37,62 @@ BEGIN
   END IF;
 END $$;
 
+-- The workspaces that are full, each as its platform and its own name: those in which so many turns are held as may be.
+CREATE FUNCTION parley_full_$V(p_per_workspace int) RETURNS text[] LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  v_now bigint := parley_now_$V();
+BEGIN
+  RETURN ARRAY(SELECT h.platform || ' ' || h.workspace FROM (
+      SELECT c.platform, c.workspace FROM turn t JOIN conversation c ON c.id = t.conversation_id
+        WHERE t.state IN ('running', 'delivering') AND c.lease_until > v_now UNION ALL
+      SELECT c.platform, c.workspace FROM turn t JOIN conversation c ON c.id = t.conversation_id
+        WHERE t.state = 'cancelled' AND t.settled_at IS NULL AND c.lease_until > v_now) h
+    GROUP BY h.platform, h.workspace HAVING count(*) >= parley_most_$V(h.platform, h.workspace, p_per_workspace));
+END $$;
+
+-- The workspace with the oldest of all queued turns that can be had, and its paused channels; NULL when there is none. However
+-- many turns are paused or wait for a full workspace, each workspace costs one look into an index, from one to the next.
+CREATE FUNCTION parley_next_workspace_$V(
+  p_platforms text[], p_full text[], OUT platform text, OUT workspace text, OUT paused text[]
+) LANGUAGE plpgsql VOLATILE
+SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+  v_now bigint := parley_now_$V();
+  p record;
+  v_paused text[];
+  v_one bigint;
+  v_oldest bigint := $LAST;
+BEGIN
+  FOR p IN
+    WITH RECURSIVE place (id, platform, workspace) AS (
+      (SELECT t.id, t.queued_platform, t.queued_workspace FROM turn t WHERE t.state = 'queued' AND t.queued_platform IS NOT NULL
+        ORDER BY t.queued_platform, t.queued_workspace, t.id LIMIT 1)
+      UNION ALL
+      SELECT n.id, n.queued_platform, n.queued_workspace FROM place l CROSS JOIN LATERAL (
+        SELECT t.id, t.queued_platform, t.queued_workspace FROM turn t
+          WHERE t.state = 'queued' AND (t.queued_platform, t.queued_workspace) > (l.platform, l.workspace)
+          ORDER BY t.queued_platform, t.queued_workspace, t.id LIMIT 1) n)
+    SELECT l.id, l.platform, l.workspace FROM place l
+      WHERE l.platform = ANY (p_platforms) AND l.platform || ' ' || l.workspace <> ALL (p_full) ORDER BY l.id
+  LOOP
+    EXIT WHEN p.id > v_oldest;
+    CONTINUE WHEN parley_is_paused_$V(p.platform, p.workspace, '');
+    v_paused := ARRAY(SELECT channel FROM setting s WHERE s.platform = p.platform AND s.workspace = p.workspace
+      AND s.subject = '' AND s.name = '$PAUSED' AND s.value = '$ON');
+    SELECT o.id INTO v_one FROM turn o JOIN conversation k ON k.id = o.conversation_id
+      WHERE o.state = 'queued' AND o.queued_platform = p.platform AND o.queued_workspace = p.workspace
+        AND o.queued_channel <> ALL (v_paused) AND k.lease_until <= v_now
+      ORDER BY o.id LIMIT 1;
+    IF v_one < v_oldest THEN
+      v_oldest := v_one;
+      platform := p.platform;
+      workspace := p.workspace;
+      paused := v_paused;
+    END IF;
+  END LOOP;
+END $$;
+
 -- Take the oldest open turn that can be had. With the state 'again', somebody took the last place of its workspace in this
 -- very moment: then look anew, with no lock held that another one may wait for.
 CREATE FUNCTION parley_claim_$V(p_lease bigint, p_window int, p_platforms text[], p_per_workspace int)
@@ -49,42 +105,61 @@ DECLARE
   t turn%ROWTYPE;
   c conversation%ROWTYPE;
   v_now bigint;
-  v_after bigint := 0;
   v_candidate record;
+  v_place record;
   v_rest bigint;
   v_until bigint;
   v_most int;
-  v_full text[] := '{}';
+  v_full text[];
 BEGIN
   LOOP
     v_now := parley_now_$V();
-    -- Whoever is locked is just being claimed, told something or settled by somebody else, who looks after it.
-    SELECT o.id AS turn_id, k.id AS conversation_id INTO v_candidate
-      FROM turn o JOIN conversation k ON k.id = o.conversation_id
-      WHERE o.settled_at IS NULL AND o.id > v_after AND k.lease_until <= v_now AND k.platform = ANY (p_platforms)
-        AND (o.state <> 'queued' OR k.platform || ' ' || k.workspace <> ALL (v_full))
+    -- Whoever is locked is just being claimed, told something or settled by somebody else, who looks after it. Of what is
+    -- queued, only the first ones are looked at here: mostly one of them can be had.
+    SELECT o.id AS turn_id, k.id AS conversation_id INTO v_candidate FROM (
+        SELECT id, conversation_id, false AS queued FROM turn WHERE state IN ('running', 'delivering') UNION ALL
+        SELECT id, conversation_id, false FROM turn WHERE state = 'cancelled' AND settled_at IS NULL UNION ALL
+        (SELECT id, conversation_id, true FROM turn WHERE settled_at IS NULL AND state = 'queued'
+          ORDER BY id LIMIT $FIRST_ONES) UNION ALL
+        -- An older program beside this one does not say where a turn is queued.
+        SELECT id, conversation_id, true FROM turn WHERE state = 'queued' AND queued_platform IS NULL
+        ORDER BY 1) o JOIN conversation k ON k.id = o.conversation_id
+      WHERE k.lease_until <= v_now AND k.platform = ANY (p_platforms)
+        AND (NOT o.queued OR k.platform || ' ' || k.workspace <> ALL (coalesce(v_full, '{}')))
         AND NOT parley_is_paused_$V(k.platform, k.workspace, k.channel)
       ORDER BY o.id LIMIT 1 FOR NO KEY UPDATE OF k SKIP LOCKED;
     IF NOT FOUND THEN
-      RETURN v;
+      v_full := coalesce(v_full, parley_full_$V(p_per_workspace));
+      v_place := parley_next_workspace_$V(p_platforms, v_full);
+      IF v_place.platform IS NULL THEN
+        RETURN v;
+      END IF;
+      SELECT o.id AS turn_id, k.id AS conversation_id INTO v_candidate
+        FROM turn o JOIN conversation k ON k.id = o.conversation_id
+        WHERE o.state = 'queued' AND o.queued_platform = v_place.platform AND o.queued_workspace = v_place.workspace
+          AND o.queued_channel <> ALL (v_place.paused) AND k.lease_until <= v_now
+        ORDER BY o.id LIMIT 1 FOR NO KEY UPDATE OF k SKIP LOCKED;
+      IF NOT FOUND THEN  -- all that there is was locked since: nothing is left there for us
+        v_full := v_full || (v_place.platform || ' ' || v_place.workspace);
+        CONTINUE;
+      END IF;
     END IF;
-    v_after := v_candidate.turn_id;
     -- With the row locked, what is there now: the turn may have been settled since the look.
     SELECT * INTO c FROM conversation WHERE id = v_candidate.conversation_id;
     SELECT * INTO t FROM turn WHERE id = v_candidate.turn_id AND settled_at IS NULL;
     CONTINUE WHEN NOT FOUND;
     EXIT WHEN t.state <> 'queued';
-    -- Whoever carried out the turn before it may have handed that back since it was passed over: it goes first.
-    IF EXISTS (SELECT 1 FROM turn WHERE conversation_id = c.id AND state IN ('running', 'delivering'))
-      OR EXISTS (SELECT 1 FROM turn WHERE conversation_id = c.id AND state = 'cancelled' AND settled_at IS NULL AND id < t.id)
-    THEN
-      v_after := 0;
-      CONTINUE;
-    END IF;
+    -- Whoever carried out the turn before it may have handed that back since the look: it goes first.
+    SELECT * INTO t FROM turn WHERE conversation_id = c.id AND state IN ('running', 'delivering');
+    EXIT WHEN FOUND;
+    SELECT * INTO t FROM turn WHERE conversation_id = c.id AND state = 'cancelled' AND settled_at IS NULL
+      AND id < v_candidate.turn_id ORDER BY id LIMIT 1;
+    EXIT WHEN FOUND;
+    SELECT * INTO t FROM turn WHERE id = v_candidate.turn_id;
     v_most := parley_most_$V(c.platform, c.workspace, p_per_workspace);
     EXIT WHEN v_most IS NULL;
     IF parley_held_in_$V(c.platform, ARRAY[c.workspace]) >= v_most THEN
-      v_full := v_full || (c.platform || ' ' || c.workspace);
+      v_full := coalesce(v_full, parley_full_$V(p_per_workspace)) || (c.platform || ' ' || c.workspace);
       CONTINUE;
     END IF;
     EXIT WHEN parley_has_room_$V(c.platform, c.workspace, v_most);
@@ -107,8 +182,10 @@ BEGIN
   v_until := t.until;
   IF t.messages > $TURN_MESSAGES THEN
     v_until := parley_take_again_$V(t.id, c.id, $TURN_MESSAGES);
-    INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages)
-    VALUES (c.id, 'queued', t.address, v_now, 0, 0, t.messages - $TURN_MESSAGES) RETURNING id INTO v_rest;
+    INSERT INTO turn (conversation_id, state, address, queued_at, since, until, messages,
+      queued_platform, queued_workspace, queued_channel)
+    VALUES (c.id, 'queued', t.address, v_now, 0, 0, t.messages - $TURN_MESSAGES, c.platform, c.workspace, c.channel)
+    RETURNING id INTO v_rest;
     PERFORM parley_take_waiting_$V(v_rest, c.id, $TURN_MESSAGES);
   END IF;
   IF t.answered <> v_until THEN

@@ -104,7 +104,8 @@ BEGIN
   ELSIF t.state IN ('running', 'delivering') THEN
     UPDATE turn SET stop = $REDO WHERE id = t.id;
   ELSE
-    UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = parley_now_$V()
+    UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = parley_now_$V(),
+        queued_platform = c.platform, queued_workspace = c.workspace, queued_channel = c.channel
       WHERE id = t.id;
   END IF;
   RETURN true;

@@ -110,7 +110,9 @@ BEGIN
   IF FOUND THEN
     RETURN;
   END IF;
-  UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = v_now
+  UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = v_now,
+      (queued_platform, queued_workspace, queued_channel) =
+        (SELECT k.platform, k.workspace, k.channel FROM conversation k WHERE k.id = p_conversation)
     WHERE id = p_turn AND stop = $REDO
     AND EXISTS (SELECT 1 FROM conversation WHERE id = p_conversation AND ended_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM turn WHERE conversation_id = p_conversation AND state = 'queued');
@@ -176,7 +178,9 @@ BEGIN
   IF t.id IS NULL OR t.settled_at IS NULL THEN
     RETURN false;
   END IF;
-  UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = parley_now_$V()
+  UPDATE turn SET state = 'queued', attempts = 0, stop = 0, error = '', settled_at = NULL, queued_at = parley_now_$V(),
+      (queued_platform, queued_workspace, queued_channel) =
+        (SELECT k.platform, k.workspace, k.channel FROM conversation k WHERE k.id = p_conversation)
     WHERE id = t.id;
   RETURN true;
 END $$;

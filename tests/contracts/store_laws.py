@@ -25,8 +25,10 @@ from tests.contracts.store_laws_keeping import (
 from tests.contracts.store_laws_lifetime import ExpireLaws, PurgeLaws
 from tests.contracts.store_laws_people import FeedbackLaws, OnceLaws, ParticipantLaws
 from tests.contracts.store_laws_places import PlaceLaws, SettingLaws, WatermarkLaws
+from tests.contracts.store_laws_queue import QueueLaws
 from tests.contracts.store_laws_recovery import RecoveryLaws, RetryLaws
 from tests.contracts.store_laws_retractions import RetractLaws, TakeBackLaws
+from tests.contracts.store_laws_sharing import BudgetLaws, ShareLaws
 from tests.contracts.store_laws_texts import CancellationLaws, CloseLaws, DurableLaws, TextLaws
 from tests.contracts.store_laws_turns import ClaimLaws, FenceLaws, FinishLaws
 from tests.contracts.store_laws_workspaces import InstallationLaws, PurgeWorkspaceLaws
@@ -59,6 +61,7 @@ class StoreLaws(
     GoverningLaws,
     PauseLaws,
     RunningLaws,
+    QueueLaws,
     ReserveLaws,
     ChargeLaws,
     UsageLaws,
@@ -76,6 +79,8 @@ class StoreLaws(
     ExportLaws,
     ForgetPersonLaws,
     ScrubLaws,
+    ShareLaws,
+    BudgetLaws,
     TextLaws,
     CancellationLaws,
     CloseLaws,

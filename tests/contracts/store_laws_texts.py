@@ -228,6 +228,7 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "purge": lambda store: store.purge(before=AT, limit=1),
     "forget_events": lambda store: store.forget_events(before=AT, limit=1),
     "status": lambda store: store.status(),
+    "server_time": lambda store: store.server_time(),
     "check": lambda store: store.check(),
 }
 

@@ -5,6 +5,9 @@
         copy = server.database(like=url)     # one with the same contents, made in a moment
         server.stop(Shutdown.IMMEDIATE)      # as if the power had failed
         server.start()
+        with server.standby() as other:      # a copy that follows it
+            server.stop(Shutdown.IMMEDIATE)
+            other.promote()                  # and takes its place
 
 PostgreSQL does not run as root: then it runs as `nobody`, in a directory that belongs to it.
 """
@@ -28,6 +31,8 @@ import psycopg
 
 USER = "parley"
 UNPRIVILEGED = "nobody"
+STANDBY = "standby"
+"""What a standby calls itself to the server that it follows."""
 INSTALLED = "pginstall18"
 """PostgreSQL 18, the newest in the wheel."""
 
@@ -54,15 +59,38 @@ class PostgresServer:
     @contextmanager
     def made(cls, *, options: Mapping[str, str] | None = None) -> "Iterator[PostgresServer]":
         """Make and start a server with some options, and remove it afterwards."""
+        with cls._somewhere() as server:
+            who = ("--username", USER, "--auth", "trust", "--encoding", "UTF8")
+            server.run("initdb", "--pgdata", server.data, *who, "--no-sync")
+            server.configure({"unix_socket_directories": "", "listen_addresses": "127.0.0.1", **(options or {})})
+            server.start()
+            yield server
+
+    @contextmanager
+    def standby(self) -> "Iterator[PostgresServer]":
+        """Make and start a copy that follows this server. From then on nothing is committed here before it is there too."""
+        with self._somewhere() as copy:
+            where = f"host=127.0.0.1 port={self.port} user={USER} application_name={STANDBY}"
+            how = ("--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast", "--no-sync")
+            copy.run("pg_basebackup", "--pgdata", copy.data, "--dbname", where, *how)
+            copy.start()
+            self.configure({"synchronous_standby_names": STANDBY})
+            self.run("pg_ctl", "reload", "--pgdata", self.data)
+            yield copy
+
+    def promote(self) -> None:
+        """Make a standby the server that is written to."""
+        self.run("pg_ctl", "promote", "--pgdata", self.data, "--wait")
+
+    @classmethod
+    @contextmanager
+    def _somewhere(cls) -> "Iterator[PostgresServer]":
+        """Give a server a directory and a port; it is stopped and removed afterwards, if it was ever started."""
         home = Path(tempfile.mkdtemp(prefix="parley-postgres-"))
         server = cls(home, _programs(), _free_port())
         try:
             if _root():
                 shutil.chown(home, UNPRIVILEGED, pwd.getpwnam(UNPRIVILEGED).pw_gid)
-            who = ("--username", USER, "--auth", "trust", "--encoding", "UTF8")
-            server.run("initdb", "--pgdata", server.data, *who, "--no-sync")
-            server.configure({"unix_socket_directories": "", "listen_addresses": "127.0.0.1", **(options or {})})
-            server.start()
             try:
                 yield server
             finally:
@@ -165,3 +193,11 @@ def _programs() -> Path:
         except OSError:  # another run was first
             shutil.rmtree(draft)
     return copied / "bin"
+
+
+def installed_version() -> str:
+    """Tell the version of PostgreSQL that servers are made of."""
+    told = subprocess.run(
+        [str(_programs() / "postgres"), "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    return told.stdout.split()[2]

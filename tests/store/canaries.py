@@ -41,8 +41,9 @@ async def talk_of_the_canary(store: Store) -> int:
     return claim.hold.conversation_id
 
 
-async def fill(path: Path, keys: Sequence[bytes]) -> None:
-    store = await open_store(url(path), keys=keys)
+async def fill(place: Path | str, keys: Sequence[bytes]) -> None:
+    """Have the canary said in the store of a file, or at an address."""
+    store = await open_store(_address(place), keys=keys)
     try:
         if await store.find(ROOM_KEY) is None:
             await talk_of_the_canary(store)
@@ -50,9 +51,9 @@ async def fill(path: Path, keys: Sequence[bytes]) -> None:
         await store.aclose()
 
 
-async def everything(path: Path, keys: Sequence[bytes]) -> list[str]:
+async def everything(place: Path | str, keys: Sequence[bytes]) -> list[str]:
     """Read what was said, in the way of a bot, and make sure of the rest."""
-    store = await open_store(url(path), keys=keys)
+    store = await open_store(_address(place), keys=keys)
     try:
         conversation = await store.find(ROOM_KEY)
         assert conversation is not None
@@ -66,6 +67,10 @@ async def everything(path: Path, keys: Sequence[bytes]) -> list[str]:
         return texts(said)
     finally:
         await store.aclose()
+
+
+def _address(place: Path | str) -> str:
+    return url(place) if isinstance(place, Path) else place
 
 
 def seen_in(directory: Path) -> list[str]:

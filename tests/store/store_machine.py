@@ -6,7 +6,10 @@ What else may happen, and the test, stands in `tests/store/test_state_machine.py
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hypothesis import strategies as st
@@ -34,13 +37,15 @@ from store import (
     Unit,
     open_store,
 )
-from tests.contracts.store_words import AT, FENCED, LEASE, MINUTE, OVER, message, room
+from tests.contracts.store_words import AT, FENCED, MINUTE, OVER, message, room
 from tests.fakes.clock import FakeClock
 from tests.store.store_model import StoreModel
 
 ROOMS = st.sampled_from([room("C1"), room("C2"), room("C1", thread="1")])
 POSITIONS = st.none() | st.integers(-3, 40).map(lambda n: n * 1000)
 SOON = st.integers(0, 9).map(lambda n: AT + n * MINUTE)
+LEASE = timedelta(hours=1)
+"""By the clock of a real server, too, no history lasts that long."""
 NUMBERS = st.integers(0, 2)
 NOBODYS = Hold(turn_id=404, conversation_id=404, epoch=404)
 MOST = st.sampled_from([None, None, 1, 2])
@@ -52,32 +57,63 @@ def charge(money):
     return None if money is None else Charge(author_id="U1", prompt_tokens=money, money=money)
 
 
+class Ground(Protocol):
+    """An engine with a store of its own for one history, empty at first."""
+
+    def open(self) -> Awaitable[Store]: ...
+
+    def let_leases_run_out(self) -> None: ...
+
+    ends_holds: bool
+    """Nobody holds anything when the store is opened again: nobody else can have had it open."""
+
+    def close(self) -> None: ...
+
+
+class FileGround:
+    """A file, copied from that of an empty store."""
+
+    ends_holds = True
+
+    def __init__(self, template: Path) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="parley-machine-")
+        self._place = Path(self._directory.name) / "parley.db"
+        self._clock = FakeClock()
+        shutil.copy(template, self._place)
+
+    def open(self) -> Awaitable[Store]:
+        return open_store(f"sqlite:///{self._place}", clock=self._clock.now)
+
+    def let_leases_run_out(self) -> None:
+        self._clock.set_wall_clock(2 * LEASE)
+
+    def close(self) -> None:
+        self._directory.cleanup()
+
+
 class TurnMachine(RuleBasedStateMachine):
     """One store, one model, people who speak and workers who answer."""
 
-    template: Path
+    ground_of_its_own: Callable[[], Ground]
 
     copies: Bundle[object] = Bundle("copies")
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.directory = tempfile.TemporaryDirectory(prefix="parley-machine-")
-        self.place = Path(self.directory.name) / "parley.db"
-        shutil.copy(self.template, self.place)
-        self.clock = FakeClock()
+        self.ground = type(self).ground_of_its_own()
         self.model = StoreModel()
         self.holds: list[Hold] = [NOBODYS]
         self.texts = 0
         self.store = self.open()
 
     def open(self) -> Store:
-        return self.runner.run(open_store(f"sqlite:///{self.place}", clock=self.clock.now))
+        return self.runner.run(self.ground.open())
 
     def teardown(self) -> None:
         self.runner.run(self.store.aclose())
         self.runner.close()
-        self.directory.cleanup()
+        self.ground.close()
 
     def next_text(self) -> str:
         self.texts += 1

@@ -133,6 +133,27 @@ async def test_a_store_of_the_first_schema_is_migrated_with_nothing_lost(tmp_pat
     assert revision_of(path) == HEAD
 
 
+def test_where_a_turn_is_queued_stands_beside_it_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "parley.db"
+    upgrade(f"sqlite:///{path}", revision="0005")
+    with closing(sqlite3.connect(path)) as db, db:
+        db.executescript(QUEUED_BEFORE)
+    upgrade(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as db:
+        places = db.execute(
+            "SELECT state, queued_platform, queued_workspace, queued_channel FROM turn ORDER BY id"
+        ).fetchall()
+    assert places == [("done", None, None, None), ("queued", "slack", "T1", "C1")]
+
+
+QUEUED_BEFORE = """
+INSERT INTO conversation (id, platform, workspace, channel, thread, user_id, created_at, active_at, last_position)
+  VALUES (1, 'slack', 'T1', 'C1', '', 'U1', 0, 0, 2);
+INSERT INTO turn (id, conversation_id, state, since, until, messages, address, queued_at, settled_at)
+  VALUES (1, 1, 'done', 1, 1, 1, '', 0, 0), (2, 1, 'queued', 2, 2, 1, '', 0, NULL);
+"""
+
+
 def make_first(path: Path) -> None:
     """Make a store as the first version did: one turn that went well, and one in the middle of which it was killed."""
     upgrade(f"sqlite:///{path}", revision="0001")

@@ -13,12 +13,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 import store.postgres_setup as setup
-from store import KeyRefused, NotOurs, SchemaTooNew, StoreDenied, open_store
-from store.migrate import HEAD
-from store.schema import metadata
+from store import KeyRefused, NotOurs, SchemaTooNew, open_store
+from store.migrate import HEAD, upgrade
+from store.schema import metadata, passing
 from tests.contracts.store_words import message, read, say
 from tests.engines.postgres import PostgresServer
 from tests.store.other_process import run_python
+from tests.store.test_migrations import QUEUED_BEFORE
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +38,9 @@ SELECT 'table', table_name::text, column_name::text, data_type::text || ' ' || i
   || coalesce(column_default, '') || is_identity FROM information_schema.columns WHERE table_schema = 'public' UNION ALL
 SELECT 'index', tablename::text, indexname::text, indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL
 SELECT 'constraint', conrelid::regclass::text, contype::text, pg_get_constraintdef(oid) FROM pg_constraint
-  WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2, 3, 4"""
+  WHERE connamespace = 'public'::regnamespace UNION ALL
+SELECT 'kept in the journal', relname::text, relpersistence::text, '' FROM pg_class
+  WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1, 2, 3, 4"""
 VERSIONS_THERE = "SELECT right(proname, 8) FROM pg_proc WHERE proname LIKE 'parley\\_now\\_%' ORDER BY oid"
 
 
@@ -72,7 +75,8 @@ def engine_of(url: str) -> sa.Engine:
 def test_the_revisions_make_what_the_schema_says(template: str) -> None:
     engine = engine_of(template)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, [metadata, passing]) == []
     engine.dispose()
 
 
@@ -80,10 +84,19 @@ def test_the_revisions_make_the_very_columns_and_indexes_of_the_schema(template:
     """Alembic compares neither partial indexes nor defaults."""
     engine = engine_of(empty)
     metadata.create_all(engine)
+    passing.create_all(engine)
     engine.dispose()
     made, migrated = things_in(empty), things_in(template)
     assert migrated ^ made == set()
     assert sum(" WHERE " in definition for *_, definition in made) >= 7, "the partial indexes are among them"
+
+
+def test_where_a_turn_is_queued_stands_beside_it_afterwards(empty: str) -> None:
+    upgrade("postgresql+psycopg://", revision="0005", connect=lambda: psycopg.connect(empty), first=())
+    run(empty, QUEUED_BEFORE)
+    setup.make_tables(empty)
+    places = run(empty, "SELECT state, queued_platform, queued_workspace, queued_channel FROM turn ORDER BY id")
+    assert places == [("done", None, None, None), ("queued", "slack", "T1", "C1")]
 
 
 def test_every_function_is_well_formed(template: str) -> None:
@@ -198,11 +211,3 @@ async def test_a_database_that_was_opened_with_a_key_is_opened_with_no_other(tem
     store = await open_store(template, keys=[b"k" * 32])
     assert await read(store, conversation_id) == ["hello"]
     await store.aclose()
-
-
-async def test_what_would_have_to_be_encrypted_anew_is_refused(template: str) -> None:
-    store = await open_store(template)
-    await say(store, "hello")
-    await store.aclose()
-    with pytest.raises(StoreDenied, match="encrypted anew"):
-        await open_store(template, keys=[b"k" * 32])

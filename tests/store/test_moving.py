@@ -1,5 +1,6 @@
 """Moving a store from SQLite to PostgreSQL and back: nothing is lost, nothing is doubled, whatever happens meanwhile."""
 
+import asyncio
 import signal
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ from store import sqlite_ledger as ledgers
 from store.moving import Compared
 from store.moving_open import refuse_in_use, refuse_nothing, refuse_same, source_at, target_at
 from store.moving_tables import TABLES
+from store.postgres_moving import LOCK as MOVING
 from store.schema import metadata
 from store.sqlite_copy import back_up, restore
 from tests.contracts.store_words import AT, ROOM, answer, message, named, read, reply, room, say, take
@@ -385,9 +387,24 @@ async def test_a_store_in_use_is_not_moved(path: Path, database: str) -> None:
         source_at(address).close()
 
 
+async def test_a_move_that_has_just_ended_is_waited_for(postgres: PostgresServer, database: str) -> None:
+    """A server that is busy notices later that somebody has hung up."""
+    await (await open_store(database)).aclose()
+    async with await psycopg.AsyncConnection.connect(database) as going:
+        await going.execute(f"SELECT pg_advisory_xact_lock({MOVING})".encode())
+        taking = asyncio.create_task(asyncio.to_thread(source_at, database))
+        while not (taking.done() or postgres.execute(TRIED)):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
+        await going.rollback()
+    (await taking).close()
+
+
+TRIED = "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_advisory_xact_lock%' AND state LIKE 'idle%'"
+
+
 async def test_a_database_that_a_parley_is_connected_to_is_in_use(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await open_store(database)
-    monkeypatch.setattr("store.postgres_moving._GOING_SECONDS", 0.0)
+    monkeypatch.setattr("store.postgres_in_use.GOING_SECONDS", 0.0)
     with pytest.raises(StoreBusy, match="running Parley"):
         refuse_in_use(database)
     monkeypatch.undo()
@@ -418,6 +435,23 @@ async def test_an_account_on_several_rows_is_one_in_a_file(path: Path, tmp_path:
     assert all_equal(moved(database, url(back)))
     assert await seen(url(back)) == before
     assert len(dump(back)["account"]) == len(dump(path)["account"]) < count(database, "account")
+
+
+async def test_what_an_older_program_queued_beside_a_newer_one_is_found_where_it_was_moved_to(
+    path: Path, database: str
+) -> None:
+    store = await open_store(database)
+    for number in range(100):
+        await say(store, f"hello from {number}", key=room(f"C{number}"))
+    await store.aclose()
+    with psycopg.connect(database, autocommit=True) as db:  # it knows nothing of these columns
+        db.execute("UPDATE turn SET queued_platform = NULL, queued_workspace = NULL, queued_channel = NULL WHERE id < 90")
+    assert all_equal(moved(database, url(path)))
+    store = await open_store(url(path))
+    try:
+        assert {(await take(store)).key.channel for _ in range(100)} == {f"C{number}" for number in range(100)}
+    finally:
+        await store.aclose()
 
 
 async def test_what_was_erased_stays_gone_in_an_older_copy_of_where_it_was_moved_to(

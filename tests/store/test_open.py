@@ -1,5 +1,8 @@
 """URLs: which are understood, and that none of them is ever repeated in an error, for it may hold a password."""
 
+import asyncio
+import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,3 +82,23 @@ async def test_anything_else_is_refused_with_the_remedy_and_without_itself(
     assert "hunter2" not in str(told.value)
     assert isinstance(told.value, StoreRefused)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_opening_that_is_cancelled_leaves_the_store_to_the_next(tmp_path: Path, seed: int) -> None:
+    chance, url = random.Random(seed), f"sqlite:///{tmp_path}/parley.db"
+    threads = threading.active_count()
+    for _ in range(20):
+        opening = asyncio.create_task(open_store(url))
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        opening.cancel()
+        (outcome,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(outcome, asyncio.CancelledError):
+            assert not (tmp_path / "parley.db.new").exists(), "what it began goes on without the lock"
+        else:
+            assert not isinstance(outcome, BaseException), outcome
+            await outcome.aclose()
+    store = await open_store(url)
+    await say(store, "hello")
+    await store.aclose()
+    assert threading.active_count() <= threads + 8, "of those that asyncio keeps, and none of a connection"

@@ -1,6 +1,7 @@
 """The laws of the store on a real PostgreSQL, and what is PostgreSQL's own about them."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -31,3 +32,10 @@ class TestPostgres(DurableStoreLaws):
 
         yield again
         await opened[-1].aclose()
+
+    async def test_the_servers_time_is_told(self, store: Store) -> None:
+        now = await store.server_time()
+        assert now is not None
+        assert now.tzinfo is UTC
+        assert abs(now - datetime.now(UTC)) < timedelta(minutes=5), "the server runs on this machine"
+        assert now <= (await store.server_time() or now)

@@ -11,7 +11,7 @@ import pytest
 
 import store.postgres_pool as pool_room
 from store import Store, StoreClosed, StoreDenied, StoreError, StoreUnavailable, open_store
-from store.postgres_pool import CONNECTIONS, TRIES, PostgresPool
+from store.postgres_pool import CONNECTIONS, TRIES, PostgresPool, place_of
 from tests.contracts.store_words import ROOM, message, read, room, say, take
 from tests.engines.postgres import PostgresServer, Shutdown
 
@@ -114,6 +114,20 @@ class TestOutages:
         assert (await take(store)).hold.conversation_id == conversation_id
         await store.delete(conversation_id)
 
+    async def test_it_can_be_closed_while_the_server_is_away(
+        self, server: PostgresServer, url: str, impatient: None
+    ) -> None:
+        pool = await PostgresPool.open(url)
+        server.stop(Shutdown.IMMEDIATE)
+        try:
+            for _ in range(3):
+                with pytest.raises(StoreUnavailable, match="can't be reached"):
+                    await pool.all(b"SELECT 1")
+            async with asyncio.timeout(30):
+                await pool.aclose()
+        finally:
+            server.start()
+
     async def test_a_server_that_hangs_is_given_up(self, pool: PostgresPool, impatient: None) -> None:
         with pytest.raises(StoreUnavailable, match="can't be reached"):
             await pool.all(b"SELECT pg_sleep(60)")
@@ -153,6 +167,80 @@ class TestCrowds:
         assert await pool.all(b"SELECT 1") == [(1,)]
         await pool.aclose()
 
+    async def test_where_the_server_takes_fewer_connections_calls_share_those_that_there_are(
+        self, server: PostgresServer, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Others of the pool try in vain for longer than anybody waits, and that is nobody's failure."""
+        monkeypatch.setattr(pool_room, "PATIENCE", 1.0)
+        server.execute("ALTER ROLE ann CONNECTION LIMIT 2")
+        try:
+            pool = await PostgresPool.open(url.replace("parley@", f"ann:{PASSWORD.replace(' ', '%20')}@"))
+            ends = asyncio.get_running_loop().time() + 3.0  # three times as long as anybody waits
+
+            async def go_on() -> int:
+                calls = 0
+                while asyncio.get_running_loop().time() < ends:
+                    await pool.all(b"SELECT pg_sleep(0.01)")
+                    calls += 1
+                return calls
+
+            assert all(await asyncio.gather(*(go_on() for _ in range(6))))
+            await pool.aclose()
+        finally:
+            server.execute("ALTER ROLE ann CONNECTION LIMIT -1")
+
+    async def test_a_call_that_comes_as_the_last_one_ends_is_carried_out(self, url: str) -> None:
+        """Whatever the event loop does between the two: nobody counts on somebody else who has just stopped looking."""
+        pool = await PostgresPool.open(url, connections=1)
+
+        async def go_on(pace: int) -> None:
+            for number in range(300):
+                for _ in range(number * pace % 7):
+                    await asyncio.sleep(0)
+                await pool.all(b"SELECT 1")
+
+        await asyncio.gather(*(go_on(pace) for pace in range(3)))
+        await pool.aclose()
+
+    async def test_a_call_that_is_cancelled_while_it_waits_is_not_carried_out(self, url: str) -> None:
+        pool = await PostgresPool.open(url, connections=1)
+        await pool.all(b"CREATE SEQUENCE cancelled")
+        busy = asyncio.create_task(pool.all(b"SELECT pg_sleep(0.2)"))
+        await asyncio.sleep(0.05)
+        waiting = asyncio.create_task(pool.all(b"SELECT nextval('cancelled')"))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await busy
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await pool.all(b"SELECT is_called FROM cancelled") == [(False,)]
+        await pool.all(b"DROP SEQUENCE cancelled")
+        await pool.aclose()
+
+    async def test_what_is_cancelled_under_way_comes_before_what_follows_it(self, pool: PostgresPool) -> None:
+        await pool.all(b"CREATE TABLE told (n int)")
+        call = asyncio.create_task(pool.all(b"INSERT INTO told SELECT 1 FROM pg_sleep(0.3)"))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await pool.all(b"SELECT n FROM told") == [(1,)]
+        await pool.all(b"DROP TABLE told")
+
+    async def test_calls_that_wait_when_it_is_closed_come_to_their_end(self, url: str) -> None:
+        pool = await PostgresPool.open(url, connections=1)
+        calls = [asyncio.create_task(pool.all(b"SELECT %s::int, pg_sleep(0.02)", (number,))) for number in range(9)]
+        await asyncio.sleep(0)
+        await pool.aclose()
+        assert [(await call)[0][0] for call in calls] == list(range(9))
+
+    async def test_a_value_that_cannot_be_sent_is_told_to_its_caller_alone(self, pool: PostgresPool) -> None:
+        told = await asyncio.gather(
+            *(pool.all(b"SELECT %s::text", (text,)) for text in ("one", "\ud800", "three")), return_exceptions=True
+        )
+        assert [told[0], told[2]] == [[("one",)], [("three",)]]
+        assert isinstance(told[1], UnicodeEncodeError)
+
     async def test_nothing_is_left_on_a_connection_for_the_next_one_to_stumble_over(self, url: str, store: Store) -> None:
         for number in range(20):
             await say(store, "hello", key=room(f"{number}"))
@@ -188,7 +276,8 @@ class TestConflicts:
         before = await pool.all(b"SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         await asyncio.gather(pool.all(one_after_the_other(1, 2)), pool.all(one_after_the_other(2, 1)))
         assert await pool.all(b"SELECT n FROM pair ORDER BY id") == [(2,), (2,)]
-        await pool.all(b"SELECT pg_stat_force_next_flush()")
+        # Each of the two connections tells for itself, when it is asked.
+        await asyncio.gather(*(pool.all(b"SELECT pg_stat_force_next_flush(), pg_sleep(0.2)") for _ in range(2)))
         after = await pool.all(b"SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         assert after > before, "they did wait for each other"
 
@@ -252,3 +341,24 @@ class TestAddresses:
         status = await store.status()
         assert (status.engine.split()[0], status.place) == ("PostgreSQL", f"PostgreSQL at 127.0.0.1:{server.port}/anns")
         await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://bot:secret@one:5433/parley", "PostgreSQL at one:5433/parley"),
+        (
+            "postgresql://bot:secret@one:5433,[::1],two/parley?target_session_attrs=read-write",
+            "PostgreSQL at one:5433 or ::1 or two/parley",
+        ),
+        ("postgresql:///parley?host=/run/postgresql", "PostgreSQL at this machine/parley"),
+    ],
+)
+def test_a_database_is_named_by_all_its_servers_and_without_its_user(url: str, place: str) -> None:
+    assert place_of(url) == place
+
+
+def test_an_address_with_a_port_that_is_none_is_refused_unseen() -> None:
+    with pytest.raises(StoreDenied) as refused:
+        place_of("postgresql://bot:secret@one:5433,two:many/parley")
+    assert "secret" not in str(refused.value)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -10,16 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from store import (
-    Store,
-    StoreDamaged,
-    StoreError,
-    open_store,
-)
+from store import Claim, Store, StoreDamaged, StoreError, TurnState, open_store
 from store.migrate import HEAD
 from store.sqlite_copy import back_up
 from store.sqlite_file import put_in_place
-from tests.contracts.store_words import AT, PLATFORMS, answer, message, read, room, say
+from store.values import DAMAGED
+from tests.contracts.store_words import AT, PLATFORMS, answer, message, read, room, say, take
 from tests.store.files import make_store, read_all, url
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +83,92 @@ class TestDamage:
         else:
             await use(store)
             await store.aclose()
+
+
+class TestDamageWithin:
+    """Damage that only shows when it is read costs the conversation that it is in, and nobody else."""
+
+    @pytest.mark.parametrize("change", ["ending = 'co-plete'", "text = CAST(x'ff41' AS TEXT)", "role = 7 WHERE role = 1"])
+    async def test_a_message_that_makes_no_sense_stops_nobody_else(self, tmp_path: Path, change: str) -> None:
+        path = tmp_path / "parley.db"
+        store = await open_store(url(path))
+        await say(store, "hello", key=room("bad"))
+        await answer(store)
+        await store.aclose()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(f"UPDATE message SET {change}")  # noqa: S608
+            db.commit()
+        store = await open_store(url(path))
+        try:
+            bad = await say(store, "again", key=room("bad"))
+            good = await say(store, "hello", key=room("good"))
+            first = await answer_if_it_can_be_read(store)
+            assert (first.turn.conversation_id, first.turn.error, first.window) == (bad, DAMAGED, ())
+            await answer(store)
+            assert await read(store, good) == ["hello", "hi"]
+            with pytest.raises(StoreDamaged, match="parley restore BACKUP"):
+                await store.recent(bad, 10)
+        finally:
+            await store.aclose()
+
+    async def test_a_file_that_is_not_whole_is_refused_and_not_written_to(self, tmp_path: Path, whole: bytes) -> None:
+        path, pages = tmp_path / "parley.db", len(whole) // 4096
+        damaged = whole[: 4096 * (pages // 2)] + bytes(4096) + whole[4096 * (pages // 2 + 1) :]
+        path.write_bytes(damaged)
+        for _ in range(2):
+            with pytest.raises(StoreDamaged, match="parley restore BACKUP"):
+                await open_store(url(path))
+            assert path.read_bytes() == damaged
+            assert not path.with_name("parley.db-wal").exists()
+
+
+class TestJournalDamage:
+    """A journal that has lost something that was committed is refused, and kept."""
+
+    @pytest.fixture
+    async def killed(self, tmp_path: Path) -> Path:
+        """A store as a process leaves it that is killed: with a journal, and the index of that."""
+        store = await open_store(url(tmp_path / "living.db"))
+        for n in range(20):
+            await say(store, f"{n}")
+        path = tmp_path / "parley.db"
+        for suffix in ("", "-wal", "-shm"):
+            shutil.copyfile(tmp_path / f"living.db{suffix}", tmp_path / f"parley.db{suffix}")
+        await store.aclose()
+        return path
+
+    @pytest.mark.parametrize("seed", range(8))
+    async def test_it_is_refused_and_kept(self, killed: Path, seed: int) -> None:
+        chance, journal = random.Random(seed), killed.with_name("parley.db-wal")
+        damaged = bytearray(journal.read_bytes())
+        if seed % 2:
+            del damaged[chance.randrange(len(damaged)) :]
+        else:
+            damaged[chance.randrange(len(damaged))] ^= 1
+        journal.write_bytes(damaged)
+        before = killed.read_bytes()
+        with pytest.raises(StoreDamaged, match="parley restore BACKUP"):
+            await open_store(url(killed))
+        assert (killed.read_bytes(), journal.read_bytes()) == (before, bytes(damaged))
+
+    async def test_a_whole_one_is_taken_over(self, killed: Path) -> None:
+        assert await read_all(killed) == [str(n) for n in range(20)]
+
+    async def test_one_without_an_index_or_with_a_damaged_one_is_taken_over(self, killed: Path) -> None:
+        index = killed.with_name("parley.db-shm")
+        index.write_bytes(bytes(reversed(index.read_bytes())))
+        assert await read_all(killed) == [str(n) for n in range(20)]
+
+    async def test_one_that_ends_in_the_middle_of_a_commit_is_taken_over(self, killed: Path) -> None:
+        with killed.with_name("parley.db-wal").open("ab") as journal:
+            journal.write(b"\x00\x01" * 3000)
+        assert await read_all(killed) == [str(n) for n in range(20)]
+
+
+async def answer_if_it_can_be_read(store: Store) -> Claim:
+    claim = await take(store)
+    await store.settle(claim.hold, TurnState.FAILED)
+    return claim
 
 
 async def use(store: Store) -> None:

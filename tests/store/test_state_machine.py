@@ -1,4 +1,4 @@
-"""Random histories on a real file, compared with a model of dictionaries after every step.
+"""Random histories on a real file and on a real PostgreSQL, compared with a model of dictionaries after every step.
 
 What it covers that single laws do not: every order of accept, claim, absorb, crash, retry, stop, revise, retract, close,
 end, delete, forget, expire, restore, purge, pause and reopening, with copies, late messages and overfull turns in between;
@@ -6,8 +6,10 @@ and that what is set aside and charged adds up, whoever is lost on the way.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -22,11 +24,13 @@ from store import (
     Period,
     Setting,
     Spot,
+    Store,
     TurnState,
     open_store,
 )
-from tests.contracts.store_words import AT, LEASE, MINUTE, named, room
-from tests.store.store_machine import MOST, NUMBERS, ROOMS, SOON, TurnMachine
+from tests.contracts.store_words import AT, MINUTE, named, room
+from tests.store.conftest import EMPTY
+from tests.store.store_machine import LEASE, MOST, NUMBERS, ROOMS, SOON, FileGround, Ground, TurnMachine
 
 SPOTS = st.sampled_from([None, Spot(platform="slack", workspace="T1"), Spot(platform="slack", workspace="T1", channel="C1")])
 
@@ -42,7 +46,7 @@ class StoreMachine(TurnMachine):
 
     @rule()
     def every_lease_runs_out(self):
-        self.clock.set_wall_clock(2 * LEASE)
+        self.ground.let_leases_run_out()
         for one in self.model.conversations.values():
             one.hold = None
 
@@ -50,8 +54,9 @@ class StoreMachine(TurnMachine):
     def the_process_starts_again(self):
         self.runner.run(self.store.aclose())
         self.store = self.open()
-        for one in self.model.conversations.values():
-            one.hold = None
+        if self.ground.ends_holds:
+            for one in self.model.conversations.values():
+                one.hold = None
 
     @rule(number=NUMBERS)
     def somebody_stops_it(self, number):
@@ -246,13 +251,53 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_random_histories_agree_with_the_model(template: Path) -> None:
-    StoreMachine.template = template
-    case = StoreMachine.TestCase
+def agree(ground_of_its_own: Callable[[], Ground], *, histories: int) -> None:
+    """Compare so many histories with the model."""
+
+    class Machine(StoreMachine):
+        copies = StoreMachine.copies
+
+    Machine.ground_of_its_own = staticmethod(ground_of_its_own)
+    case = Machine.TestCase
     case.settings = settings(
-        max_examples=110,
+        max_examples=histories,
         stateful_step_count=45,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     case().runTest()
+
+
+def test_random_histories_agree_with_the_model(template: Path) -> None:
+    agree(lambda: FileGround(template), histories=110)
+
+
+class ServerGround:
+    """A database on a real server, emptied."""
+
+    ends_holds = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._run(EMPTY)
+
+    def open(self) -> Awaitable[Store]:
+        return open_store(self._url)
+
+    def let_leases_run_out(self) -> None:
+        self._run(OVER_BY_NOW)
+
+    def close(self) -> None:
+        pass
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self._url, autocommit=True) as db:
+            db.execute(statement.encode())
+
+
+OVER_BY_NOW = """
+UPDATE conversation SET lease_until = least(lease_until, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1)"""
+
+
+def test_random_histories_on_postgresql_agree_with_the_model(postgres_url: str) -> None:
+    agree(lambda: ServerGround(postgres_url), histories=25)

@@ -29,6 +29,7 @@ from bot.clock import Clock
 from bot.config import Settings
 from bot.findings import Finding
 from store import Store
+from store.open import has_replicas
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +106,8 @@ def build(
     """Put the parts together; nothing runs yet."""
     terms = terms_of(rules, models)
     how = turn_settings(settings, models)
-    turns = Turns(store, models.default, surfaces, how, clock, terms=terms)
+    sharing = store if has_replicas(settings.database_url.get_secret_value()) else None
+    turns = Turns(store, models.default, surfaces, how, clock, terms=terms, sharing=sharing)
     turns.obey(rules)
     sweeper = Sweeper(
         store,
@@ -144,6 +146,7 @@ def build(
         accept=turns.accept,
         revised=turns.revised,
         retracted=turns.retracted,
+        heard=sweeper.heard,
     )
     return Parley(
         store=store,

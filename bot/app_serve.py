@@ -1,7 +1,8 @@
 """Parley on the platforms that are configured: everything runs until SIGTERM or Ctrl-C, or until a platform refuses us.
 
 Taken down in this order: intake stops, running turns get their time while the platforms can still be written to, then the
-platforms' connections close, then the store.
+platforms' connections close, then the store. Where other replicas take over what this one hears, running turns get their
+time meanwhile, and what is still taken in is answered by those.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from bot.chat.models import Models
 from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings, revealed
 from bot.web.server import WebSide
+from store.open import has_replicas
 
 STOPPING = timedelta(seconds=5)
 """What an intake has to take in what it has in hand: what it can't is not acknowledged, and delivered again."""
@@ -54,7 +56,15 @@ def build_adapters(settings: Settings, clock: Clock, rng: random.Random) -> list
             client_id=settings.slack_client_id,
             client_secret=revealed(settings.slack_client_secret),
         )
-        adapters.append(SlackAdapter(credentials, clock=clock, rng=rng, api_base_url=settings.slack_api_base_url))
+        adapters.append(
+            SlackAdapter(
+                credentials,
+                clock=clock,
+                rng=rng,
+                api_base_url=settings.slack_api_base_url,
+                replicated=has_replicas(settings.database_url.get_secret_value()),
+            )
+        )
     return adapters
 
 
@@ -107,8 +117,7 @@ async def _serve_until(
         await asyncio.wait({*tasks, stop}, return_when=asyncio.FIRST_COMPLETED)
         ended_first = [task.get_name() for task in tasks if task.done()]
         log.info("app.stopping", reason=f"{', '.join(ended_first)} ended" if ended_first else "asked to")
-        await asyncio.gather(*(_stop_intake(adapter, clock) for adapter in adapters))
-        await parley.turns.drain(settings.drain)
+        await _wind_down(settings.drain, parley, adapters, clock)
     finally:
         stop.cancel()
         for task in tasks:
@@ -117,6 +126,23 @@ async def _serve_until(
     for outcome in ended:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+async def _wind_down(drain: timedelta, parley: Parley, adapters: Sequence[Adapter], clock: Clock) -> None:
+    intakes = asyncio.gather(*(_hand_over(adapter, max(drain - STOPPING, drain / 2), clock) for adapter in adapters))
+    if not any(adapter.shared for adapter in adapters):
+        await intakes  # what is in hand is still begun here: there may be nobody else for it
+    await asyncio.gather(intakes, parley.turns.drain(drain))
+
+
+async def _hand_over(adapter: Adapter, patience: timedelta, clock: Clock) -> None:
+    if adapter.shared:
+        try:
+            async with time_limit(clock, patience):
+                await adapter.hand_over()
+        except Exception as exc:  # noqa: BLE001 - others take over a little later what was not handed over
+            log.warning("app.not_handed_over", platform=adapter.platform, error=type(exc).__name__, reason=str(exc))
+    await _stop_intake(adapter, clock)
 
 
 async def _stop_intake(adapter: Adapter, clock: Clock) -> None:

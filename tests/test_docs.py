@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot import config_governing, exits
-from bot.adapters.discord import catch_up, client, connection, examination, inbox, permissions
+from bot.adapters.discord import catch_up, client, connection, examination, inbox, mentions_search, permissions
 from bot.adapters.discord import surface as discord_surface
 from bot.adapters.slack import gaps, oauth, socket, streams
 from bot.adapters.slack import surface as slack_surface
@@ -32,6 +32,7 @@ from bot.chat import (
     settings_table,
     spending,
     sweeper,
+    time_of_day,
 )
 from bot.chat.authority import Rank
 from bot.chat.command_table import TABLE
@@ -52,7 +53,8 @@ from store import (
 )
 from store.keeping import TURNS_SHOWN
 from store.migrate import HEAD
-from store.schema import metadata
+from store.schema import metadata, passing
+from store.sqlite_file import READ_WHOLE
 from store.sqlite_scrubbing import SCRUB_AFTER
 from store.tombstones import KEPT
 from store.values import TURN_MESSAGES
@@ -100,7 +102,7 @@ LIMITS = [
         f"{catch_up.PLACES:,} places a server",
     ),
     (OPERATING, f"at most {WORDS[gaps.OLDEST]} back, {gaps.MESSAGES} messages of a place, {gaps.PLACES} places a workspace"),
-    (OPERATING, f"more mentions than are read ({catch_up.PAGE * catch_up.PAGES:,} of a kind)"),
+    (OPERATING, f"more mentions than are read ({mentions_search.PAGE * mentions_search.PAGES:,} of a kind)"),
     (OPERATING, f"more than {inbox.PER_CHANNEL} messages of a channel, or {inbox.IN_ALL:,} in all"),
     (RELIABILITY, f"{inbox.PER_CHANNEL} of a channel and {inbox.IN_ALL:,} in all"),
     (OPERATING, f"one budget for each channel, {seconds(discord_surface.LIMITS.pace)} apart"),
@@ -122,7 +124,9 @@ LIMITS = [
     (OPERATING, f"the newest {prompt_files.PICTURES} of what the model is shown"),
     (OPERATING, f"| reading one file | {seconds(reading.DEADLINE)} |"),
     (OPERATING, f"ids of deliveries and messages, without content | {WORDS[sweeper.SEEN_FOR]} |"),
-    (OPERATING, f"steady for {WORDS[sweeper.JUMP]}"),
+    (OPERATING, f"the clock was set by more than {WORDS[time_of_day.JUMP]}"),
+    (OPERATING, f"so does {WORDS[time_of_day.SILENCE]} without any"),
+    (OPERATING, f"Files of up to {READ_WHOLE >> 20} MiB are read from end to end"),
     (OPERATING, f"made Parley fail {NUMBERS[run.ATTEMPTS]} times"),
     (OPERATING, f"failed {NUMBERS[breaker.FAILURES_IN_A_ROW]} times in a row"),
     (RELIABILITY, f"ends its process {NUMBERS[run.ATTEMPTS]} times"),
@@ -245,7 +249,9 @@ def test_operating_names_every_subject_of_access_and_every_filter() -> None:
 def test_operating_says_of_every_table_of_the_store_how_long_it_is_kept() -> None:
     rows = table_under(OPERATING, "what", "how long", "tables")
     assert all(kept for _, kept, _ in rows)
-    assert sorted(name for row in rows for name in re.findall("`([a-z]+)`", row[2])) == sorted(metadata.tables)
+    assert sorted(name for row in rows for name in re.findall("`([a-z]+)`", row[2])) == sorted(
+        [*metadata.tables, *passing.tables]
+    )
 
 
 def test_operating_lists_every_setting_of_a_place() -> None:
@@ -352,10 +358,17 @@ def test_the_compose_file_names_images_by_tag_and_gives_no_rights() -> None:
     assert [image for image in images if not re.fullmatch(r"[\w./-]+:(?!latest)[\w.-]+", image)] == []
     assert text.count("no-new-privileges:true") == 2
     assert "privileged: true" not in text
-    assert "ports:" not in text
     grace = re.findall(r"stop_grace_period: (\d+)s", text)
     drain = next(setting.default for setting in SETTINGS if setting.name == "DRAIN_SECONDS")
     assert [int(seconds) > int(drain) for seconds in grace] == [True]
+
+
+def test_the_compose_file_has_two_replicas_and_gives_them_nothing_that_only_one_can_have() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    ours = text[text.index("\n  parley:") : text.index("\nvolumes:")]
+    assert re.findall(r"\n    deploy:\n      replicas: (\d+)\n", ours) == ["2"]
+    assert re.findall(r"^ +(ports|container_name|network_mode|hostname):", text, re.MULTILINE) == []
+    assert "sqlite" not in ours, "a file has room for one process"
 
 
 def test_nothing_says_that_it_is_not_built_yet() -> None:

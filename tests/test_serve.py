@@ -38,6 +38,8 @@ class Platform:
         self.platform = platform
         self.surface = FakeSurface(clock)
         self.ready = True
+        self.shared = False
+        self.handed_over = asyncio.Event()
         self.refuse = asyncio.Event()
         self.stopping: asyncio.Event | Exception | None = None
         """What stopping the intake waits for, or how it fails."""
@@ -51,6 +53,11 @@ class Platform:
             raise PlatformRefused(f"{self.platform} does not take the token")
         finally:
             self.seen.append("disconnected")
+
+    async def hand_over(self) -> None:
+        self.seen.append("handing over")
+        await self.handed_over.wait()
+        self.seen.append("handed over")
 
     async def stop_intake(self) -> None:
         self.seen.append("intake stopped")
@@ -66,7 +73,7 @@ class Platform:
     def where(self) -> Address:
         return Address(platform=self.platform, workspace="w", channel="c")
 
-    async def hear(self, text: str) -> None:
+    async def hear(self, text: str, *, by: str = "ada") -> None:
         assert self.inside is not None
         await self.inside.intake.take(
             IncomingMessage(
@@ -75,8 +82,8 @@ class Platform:
                 event_id="",
                 message_id=text,
                 position=None,
-                author_id="ada",
-                author_name="Ada",
+                author_id=by,
+                author_name=by,
                 text=text,
                 sent_at=START,
                 standing=MEMBER,
@@ -207,6 +214,40 @@ async def test_an_intake_that_never_stops_is_given_up(monkeypatch, tmp_path, ask
     await serving.ended()
     assert serving.task.exception() is None
     assert serving.other.seen == ["intake stopped", "disconnected"]
+
+
+async def test_while_other_replicas_take_over_what_is_heard_is_kept_for_them_and_answers_are_ended(
+    monkeypatch, tmp_path, ask_to_stop
+) -> None:
+    go_on = asyncio.Event()
+    serving = Serving(monkeypatch, tmp_path, ["Half", go_on, " and half"])
+    await serving.up()
+    serving.one.shared = True
+    await serving.one.hear("Question")
+    await until(lambda: serving.one.surface.texts(serving.one.where) == ["Half"])
+    ask_to_stop()
+    await until(lambda: serving.one.seen == ["handing over"] and serving.other.seen == ["intake stopped"])
+    await serving.one.hear("Meanwhile", by="bob")
+    go_on.set()
+    serving.one.handed_over.set()
+    await serving.ended()
+    assert serving.task.exception() is None
+    assert serving.one.surface.texts(serving.one.where) == ["Half and half"]
+    assert serving.one.seen == ["handing over", "handed over", "intake stopped", "disconnected"]
+    assert len(serving.model.prompts) == 1
+    assert await serving.left_open() == 1
+
+
+async def test_a_handing_over_that_never_ends_takes_no_longer_than_the_answers(monkeypatch, tmp_path, ask_to_stop) -> None:
+    serving = Serving(monkeypatch, tmp_path, ["Half", asyncio.Event()])
+    await serving.up()
+    serving.one.shared = True
+    await serving.one.hear("Question")
+    await until(lambda: serving.one.surface.texts(serving.one.where) == ["Half"])
+    ask_to_stop()
+    assert DRAIN <= await serving.ended() < 2 * DRAIN
+    assert serving.task.exception() is None
+    assert serving.one.seen == ["handing over", "intake stopped", "disconnected"]
 
 
 async def test_asked_to_stop_while_the_store_fails_it_ends_and_keeps_the_message(monkeypatch, tmp_path, ask_to_stop) -> None:

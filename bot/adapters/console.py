@@ -75,7 +75,7 @@ class ConsoleSurface:
         self._console = Console(file=out) if out.isatty() else None
 
     def budget(self, address: Address, write: Write) -> Budget:
-        return Budget(name=address.platform, pace=self.limits.pace)
+        return Budget(name=address.platform, pace=self.limits.pace, shared=False)  # each terminal has its own
 
     async def working(self, address: Address) -> None:
         if self._console is not None and self._status is None:
@@ -90,7 +90,7 @@ class ConsoleSurface:
             if self._open:
                 self._write("\n\n")
             if self._at is not None and (address.channel, address.reply_to) != (self._at.channel, self._at.reply_to):
-                self._write(f"(for {address.reply_to} in {address.channel})\n")
+                self._write(f"{clean(f'(for {address.reply_to} in {address.channel})')}\n")
             self._shown[nonce] = ""
             while len(self._shown) > REMEMBERED:
                 del self._shown[next(iter(self._shown))]

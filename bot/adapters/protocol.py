@@ -52,6 +52,16 @@ class Adapter(Protocol):
             PlatformRefused: the platform does not want us as we are set up; trying again would not help.
         """
 
+    @property
+    def shared(self) -> bool:
+        """Other replicas are there that have to take over what this one alone hears, before it stops."""
+
+    async def hand_over(self) -> None:
+        """Let other replicas take over what this one alone hears, and return when they have, or when none is there.
+
+        It goes on taking in what it hears meanwhile, and what it still has when cancelled.
+        """
+
     async def stop_intake(self) -> None:
         """Take nothing in any more, and return when what is in hand was taken. The surface goes on working."""
 

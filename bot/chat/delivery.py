@@ -25,6 +25,7 @@ from typing import Self
 
 import structlog
 
+from bot.chat.fence import fenced
 from bot.chat.pacing import Pacers
 from bot.chat.protocol import (
     NO_CONTROLS,
@@ -39,7 +40,7 @@ from bot.chat.protocol import (
     Surface,
     Write,
 )
-from bot.chat.splitting import split
+from bot.chat.splitting import parts_of
 from bot.clock import Clock, time_limit
 
 TRIES = 10
@@ -83,10 +84,12 @@ def lay_out(text: str, limits: Limits, *, growing: bool = False, controls: Contr
 
 
 def _lay_out(text: str, limits: Limits, *, growing: bool) -> list[Piece]:
-    texts = [part.text for part in split(text, limits.part, limits.measure) if not part.text.isspace()]
+    shown_texts = (part.text for part in parts_of(text, limits.part, limits.measure) if not part.text.isspace())
+    # One more than there may be tells enough: cutting a text of a million characters to its end takes over a second.
+    texts = list(itertools.islice(shown_texts, limits.parts + 1))
     if growing or len(texts) <= limits.parts:
         return [Piece(number=number, text=shown) for number, shown in enumerate(texts[: limits.parts], start=1)]
-    beginning = split(text.lstrip(), limits.part - limits.measure.of(FILE_NOTICE), limits.measure)[0].text
+    beginning = next(parts_of(text.lstrip(), limits.part - limits.measure.of(FILE_NOTICE), limits.measure)).text
     number = limits.parts + 1 + (zlib.crc32(text.encode()) & 0x3FFF_FFFF)
     return [Piece(number=1, text=beginning + FILE_NOTICE), Piece(number=number, text=text, file=True)]
 
@@ -118,9 +121,10 @@ class Reply:
     """One reply, from the first text to the last edit; an async context manager.
 
     `parts` are the ids of what an earlier run posted, by part number. `reconcile`: an earlier run may have posted more
-    than it recorded, so every part without an id is looked for before it is posted. `record` keeps a part's id. `guard`
-    is called right before each write and raises when the turn is no longer ours; then nothing more is written. `controls`
-    are offered while the answer grows.
+    than it recorded, so every part without an id is looked for before it is posted: behind the message `behind`, the first
+    one that is answered, since an earlier run may not have known of the last one, which the `address` names. `record` keeps
+    a part's id. `guard` is called right before each write and raises when the turn is no longer ours; then nothing more is
+    written. `controls` are offered while the answer grows.
 
     Inside, a task writes what `show` was given last; until the first post the surface shows a sign of work. Leaving ends
     both, waits for a write under way and writes nothing more. A message that somebody removes meanwhile is not posted
@@ -140,6 +144,7 @@ class Reply:
         record: Callable[[int, str], Awaitable[None]],
         guard: Callable[[], None],
         controls: Controls = NO_CONTROLS,
+        behind: str = "",
     ) -> None:
         self._surface = surface
         self._address = address
@@ -150,6 +155,7 @@ class Reply:
         self._record = record
         self._guard = guard
         self._controls = controls
+        self._behind = behind
         self._messages = {number: _Message(id=platform_id) for number, platform_id in parts.items() if platform_id}
         if reconcile:  # parts are posted in order, each recorded before the next: only the first without an id may be there
             self._message(next(number for number in itertools.count(1) if number not in self._messages))
@@ -329,7 +335,8 @@ class Reply:
         message = self._message(number)
         await self._clock.sleep(message.settled_at - self._clock.monotonic())
         async with self._writing:
-            platform_id = await self._surface.find(self._address, nonce=self._nonce(number), text=text)
+            address = replace(self._address, reply_to=self._behind or self._address.reply_to)
+            platform_id = await self._surface.find(address, nonce=self._nonce(number), text=text)
             message.doubtful = False
             log.info("delivery.reconciled", part=number, found=platform_id is not None)
             if platform_id is not None:
@@ -348,7 +355,8 @@ class Reply:
         async with self._writing:
             self._guard()
             try:
-                yield
+                with fenced(self._guard):
+                    yield
             except DeliveryDelayed as exc:
                 self._pacers.of(budget).penalize(exc.retry_after)
                 raise

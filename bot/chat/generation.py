@@ -27,6 +27,9 @@ from bot.llm.protocol import (
 from bot.llm.visible import without_surrogates
 from store import Absorbed, Answer, Ending, Message
 
+LONGEST_ANSWER = 1_000_000
+"""Characters of one answer. No model writes as many in its time; a server that never ends would fill memory and store."""
+
 log = structlog.get_logger(__name__)
 
 _ENDINGS = {
@@ -176,10 +179,13 @@ class Generation:
                         self._spending.heard()
                     case Text(text=text):
                         self._spending.heard(text)
-                        self._raw += text
+                        self._raw = (self._raw + text)[:LONGEST_ANSWER]
                         if not self._visible:
                             await self._become_visible()
                         self._show(well_formed(self._raw))
+                        if len(self._raw) == LONGEST_ANSWER:
+                            log.warning("generation.cut", characters=LONGEST_ANSWER)
+                            return self._finished(Ending.LENGTH)
                     case Finish(reason=reason, usage=usage, model=model):
                         self._spending.finished(usage)
                         return self._finished(_ENDINGS[reason], model=model)
@@ -198,7 +204,7 @@ class Generation:
             answer=Answer(
                 text=well_formed(self._raw),
                 ending=ending,
-                model=model or self._spending.model,
+                model=well_formed(model or self._spending.model),
                 prompt_tokens=cost.prompt_tokens,
                 completion_tokens=cost.completion_tokens,
             )

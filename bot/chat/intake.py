@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import structlog
@@ -16,10 +16,11 @@ from bot.chat.rules import RuleBook
 from bot.chat.seldom import Seldom
 from bot.chat.words_governing import PAUSED_NOTICE
 from bot.clock import Clock
-from store import Conversation, ConversationKey, MessageName, NewMessage, Redo, Store, UnstorableText
+from store import Conversation, ConversationKey, MessageName, NewMessage, Redo, Store, StoreUnavailable, UnstorableText
 
 NOTICES_EVERY = timedelta(minutes=10)
 """A person is told once in this time that they may not speak in a channel, a channel that the bot is paused."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -69,19 +70,23 @@ class Intake:
         accept: Callable[[NewMessage], Awaitable[int | None]],
         revised: Callable[[int], None],
         retracted: Callable[[Collection[int]], None],
+        heard: Callable[[datetime], None] = lambda sent_at: None,
     ) -> None:
         """`characters` is the longest message taken; `accept` stores it, as `Store.accept`, and sees to its answer.
 
-        `revised` is told the conversation of an edit whose turn is carried out anew, `retracted` those of deleted messages.
+        `revised` is told the conversation of an edit whose turn is carried out anew, `retracted` those of deleted messages,
+        `heard` when each message was sent, by its platform's clock.
         """
         self._store = store
         self._book = rules
         self._authority = authority
+        self._clock = clock
         self._notices = Seldom(clock, NOTICES_EVERY)
         self._characters = characters
         self._accept = accept
         self._revised = revised
         self._retracted = retracted
+        self._heard = heard
 
     async def concerns_us(self, message: IncomingMessage) -> bool:
         """Tell whether a message is for the bot where it was said; the store is asked in threads only.
@@ -96,14 +101,21 @@ class Intake:
         key = key_of(message.place, message.address, message.author_id, rules, message_id=message.message_id)
         return await self._store.find(key) is not None
 
+    async def is_unanswered(self, message: IncomingMessage) -> bool:
+        """Tell whether a person who may speak said something to the bot that was never taken in."""
+        if message.from_bot or self._authority.may_speak(message.caller) or not await self.concerns_us(message):
+            return False
+        return await self._store.locate(_name(message, message.message_id)) is None
+
     async def take(self, message: IncomingMessage) -> Outcome:
         """Take a message in; a reply to one of our messages goes to that one's conversation, whoever replies."""
+        self._heard(message.sent_at)
         rules = self._rules(message)
         # Most of what is said in a server is none of our business; that costs no round trip.
         if not concerns_us(message, rules, taking_part=True):
             return IGNORED
         if refusal := self._authority.may_speak(message.caller):
-            return self._refused(message, refusal)
+            return await self._refused(message, refusal)
         answered = await self._answered(message)
         if answered is None:
             key = key_of(message.place, message.address, message.author_id, rules, message_id=message.message_id)
@@ -140,7 +152,7 @@ class Intake:
             log.info("intake.known", platform=key.platform)
             return Outcome(verdict=Verdict.KNOWN)
         log.info("intake.accepted", platform=key.platform, conversation=conversation_id, characters=len(text))
-        return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id, notice=self._pause_notice(message))
+        return Outcome(verdict=Verdict.TAKEN, conversation_id=conversation_id, notice=await self._pause_notice(message))
 
     async def edited(self, message: IncomingMessage) -> Outcome:
         """Take in the new text of a message; one that was not taken before, and speaks to the bot now, is taken as new.
@@ -198,20 +210,31 @@ class Intake:
         where = message.address
         return self._book.of(where.platform, where.workspace, where.channel)
 
-    def _refused(self, message: IncomingMessage, why: str) -> Outcome:
+    async def _refused(self, message: IncomingMessage, why: str) -> Outcome:
         """Refuse who may not speak. Who spoke to others, and bots, hear nothing of it; people hear it now and then."""
         if message.from_bot or not (message.addressed or message.place is Place.DIRECT):
             return IGNORED
         where = message.address
-        due = self._notices.due((where.platform, where.workspace, where.channel, message.author_id))
+        due = await self._due(where.platform, where.workspace, where.channel, message.author_id)
         log.info("intake.refused", platform=where.platform)
         return Outcome(verdict=Verdict.REFUSED, notice=why if due else "", aside=True)
 
-    def _pause_notice(self, message: IncomingMessage) -> str:
+    async def _pause_notice(self, message: IncomingMessage) -> str:
         where = message.address
         channel = (where.platform, where.workspace, where.channel)
         paused = not message.from_bot and self._book.paused(*channel)
-        return PAUSED_NOTICE if paused and self._notices.due(channel) else ""
+        return PAUSED_NOTICE if paused and await self._due(*channel) else ""
+
+    async def _due(self, *name: str) -> bool:
+        """Tell whether a notice is due: the last one of ours is `NOTICES_EVERY` ago, and in this stretch of so much time no
+        other replica had the same to say."""
+        if not self._notices.due(name):
+            return False
+        now = self._clock.now()
+        try:
+            return await self._store.once(" ".join(("notice", *name, str((now - _EPOCH) // NOTICES_EVERY))), at=now)
+        except StoreUnavailable:  # said twice is better than not at all
+            return True
 
     async def _answered(self, message: IncomingMessage) -> Conversation | None:
         """Return the conversation of the message that this one replies to, if people still talk in it."""

@@ -47,8 +47,15 @@ class Address:
 
     @classmethod
     def decode(cls, stored: str) -> "Address":
-        """Read what `encode` wrote."""
-        return cls(**json.loads(stored))
+        """Read what `encode` wrote.
+
+        Raises:
+            Unreachable: it is damaged, so nobody knows where the reply goes.
+        """
+        try:
+            return cls(**json.loads(stored))
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise Unreachable("the address that is stored with the turn can't be read") from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +188,12 @@ class Write(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What a platform lets us write: one write per `pace`, shared by all that draw on the same name."""
+    """What a platform lets us write: one write per `pace`, shared by all that draw on the same name; by those of other
+    replicas too when it is `shared`."""
 
     name: str
     pace: timedelta
+    shared: bool = True
 
 
 class Surface(Protocol):

@@ -38,7 +38,8 @@ RENEWAL = timedelta(seconds=10)
 STORE_PAUSE = timedelta(seconds=2)
 """How long claiming, or a turn, rests after the store failed."""
 ATTEMPTS = 3
-"""Claims after which a turn that never has an outcome is taken to be the reason, and set aside."""
+"""From this claim on a turn that never has an outcome is taken for the reason: it asks the model while no other such turn
+does, and is set aside when that ends the process too. The others only ran beside it."""
 DELIVERIES = 100
 """Claims after which a turn that is never shown is set aside without another word. Most of the time it only waits for its
 place among the writes of a busy workspace: who is killed every second for a minute must not take it for the reason."""
@@ -89,8 +90,10 @@ class TurnRun:
         settings: TurnSettings,
         clock: Clock,
         since: timedelta,
+        suspects: asyncio.Lock,
     ) -> None:
-        """`since` is the time before the claim was asked for: the lease can't have begun earlier."""
+        """`since` is the time before the claim was asked for: the lease can't have begun earlier. `suspects` is held by the
+        one turn of this process that may be the reason why others died."""
         self.claim = claim
         self.trouble: StoreError | None = None
         """Why the turn could not be handed back."""
@@ -99,10 +102,12 @@ class TurnRun:
         self._surface = surface
         self._settings = settings
         self._clock = clock
+        self._suspects = suspects
         self._began = since
         self._held_until = since + LEASE
         self._reply: Reply | None = None
-        self._address = Address.decode(claim.turn.address)
+        self._address: Address
+        """Known from the beginning of the work: one that can't be read ends the turn, and must not end who claimed it."""
         self._revised = False
         self._paused = self._stopped = False
         self._doubt = asyncio.Event()
@@ -158,12 +163,15 @@ class TurnRun:
         if self._clock.monotonic() >= self._held_until:
             raise LeaseLost(f"turn {self.claim.turn.id} was held longer than its lease")
 
-    async def carry_out(self, pacers: Pacers) -> None:
-        """Bring the turn to its end, or leave it for somebody else. An outermost loop: nothing gets out but cancellation."""
+    async def carry_out(self, pacers: Pacers, former: asyncio.Task[None] | None = None) -> None:
+        """Bring the turn to its end, or leave it for somebody else. An outermost loop: nothing gets out but cancellation.
+
+        `former` carries out the conversation's turn before, or this one under a lease that is over: it is waited for.
+        """
         turn = self.claim.turn
         structlog.contextvars.bind_contextvars(turn=turn.id, conversation=turn.conversation_id)
         log.info("turn.claimed", platform=self.claim.key.platform, attempt=turn.attempts, recovered=self.claim.recovered)
-        work = asyncio.create_task(self._work(pacers), name=f"work on turn {turn.id}")
+        work = asyncio.create_task(self._work(pacers, former), name=f"work on turn {turn.id}")
         renewal = asyncio.create_task(self._keep_lease(), name=f"lease of turn {turn.id}")
         try:
             await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
@@ -220,9 +228,28 @@ class TurnRun:
             if renewal.waiting:
                 self.news()
 
-    async def _work(self, pacers: Pacers) -> None:
+    async def _work(self, pacers: Pacers, former: asyncio.Task[None] | None) -> None:
+        if former is not None:
+            await asyncio.wait({former})
+        try:
+            state = await self._show_all(pacers)
+        except DeliveryError as exc:
+            log.warning("turn.undeliverable", reason=str(exc), kind=type(exc).__name__)
+            state = TurnState.UNDELIVERABLE
+        await self._store.settle(self.claim.hold, state)
+        log.info(
+            "turn.finished",
+            platform=self.claim.key.platform,
+            state=state.value,
+            seconds=round((self._clock.monotonic() - self._began).total_seconds(), 3),
+            attempts=self.claim.turn.attempts,
+        )
+
+    async def _show_all(self, pacers: Pacers) -> TurnState:
+        """Show the reply from its first word to its last, and tell the state in which that leaves the turn."""
         claim = self.claim
         turn = claim.turn
+        self._address = Address.decode(turn.address)
         async with Reply(
             self._surface,
             self._address,
@@ -234,29 +261,15 @@ class TurnRun:
             record=lambda number, platform_id: self._store.record_part(claim.hold, number, platform_id),
             guard=self.guard,
             controls=Controls(turn_id=turn.id, offered=(Control.STOP,)),
+            behind=_first_answered(claim),
         ) as self._reply:
-            try:
-                outcome = await self._outcome()
-                if outcome is None:
-                    state = TurnState.PARKED
-                elif outcome.error == TurnError.RETRACTED:
-                    state = await self._take_back(self._reply)
-                else:
-                    await self._reply.complete(
-                        shown(outcome.answer, outcome.error, self._remarks()), self._afterwards(outcome)
-                    )
-                    state = final_state(outcome.answer, outcome.error)
-            except DeliveryError as exc:
-                log.warning("turn.undeliverable", reason=str(exc), kind=type(exc).__name__)
-                state = TurnState.UNDELIVERABLE
-        await self._store.settle(claim.hold, state)
-        log.info(
-            "turn.finished",
-            platform=claim.key.platform,
-            state=state.value,
-            seconds=round((self._clock.monotonic() - self._began).total_seconds(), 3),
-            attempts=turn.attempts,
-        )
+            outcome = await self._outcome()
+            if outcome is None:
+                return TurnState.PARKED
+            if outcome.error == TurnError.RETRACTED:
+                return await self._take_back(self._reply)
+            await self._reply.complete(shown(outcome.answer, outcome.error, self._remarks()), self._afterwards(outcome))
+            return final_state(outcome.answer, outcome.error)
 
     async def _outcome(self) -> Outcome | None:
         """Find out what the turn says, and have it stored; None when it is set aside without another word."""
@@ -267,16 +280,25 @@ class TurnRun:
             return Outcome(error=TurnError.RETRACTED)
         if claim.turn.state is TurnState.DELIVERING:
             return Outcome(answer=claim.answer, error=claim.turn.error)
-        if claim.turn.attempts > ATTEMPTS:
-            outcome = Outcome(error=TurnError.PARKED)
-        else:
-            outcome = await self._generation.run(claim.window)
-            if self._revised:
-                raise _Revised
-            if self._paused and not self._stopped and outcome.error == TurnError.STOPPED:
-                raise _Paused
+        outcome = await (self._generate() if claim.turn.attempts < ATTEMPTS else self._generate_alone())
+        if self._revised:
+            raise _Revised
+        if self._paused and not self._stopped and outcome.error == TurnError.STOPPED:
+            raise _Paused
         kept = await self._store.finish(claim.hold, outcome.answer, error=outcome.error, charge=self._spending.charge)
         return outcome if kept else Outcome(error=TurnError.RETRACTED)
+
+    async def _generate(self) -> Outcome:
+        return await self._generation.run(self.claim.window)
+
+    async def _generate_alone(self) -> Outcome:
+        """Ask the model while no other suspect does, so that the death of the process would tell who is the reason."""
+        async with self._suspects:
+            first = await self._store.once(tried_alone(self.claim.turn), at=self._clock.now())
+            if self.claim.turn.attempts > ATTEMPTS and not first:
+                return Outcome(error=TurnError.PARKED)
+            log.warning("turn.tried_alone", attempt=self.claim.turn.attempts)
+            return await self._generate()
 
     async def _take_back(self, reply: Reply) -> TurnState:
         """Delete what is shown of the answer to messages that are deleted. Where that fails there is nobody to tell."""
@@ -343,6 +365,17 @@ class TurnRun:
     def _show(self, text: str) -> None:
         if self._reply is not None:
             self._reply.show(text)
+
+
+def _first_answered(claim: Claim) -> str:
+    """Name the first message that the turn answers, as far as the window reaches back; "" when the platform has no name."""
+    asked = (message for message in claim.window if message.role is Role.USER and message.turn_id == claim.turn.id)
+    return next((message.platform_id for message in asked), "")
+
+
+def tried_alone(turn: Turn) -> str:
+    """Name, for `Store.once`, that a turn was the only suspect of its process; being asked again begins anew."""
+    return f"alone {turn.id} {turn.queued_at.isoformat()}"
 
 
 def nonce(turn: Turn, number: int) -> str:

@@ -64,9 +64,18 @@ def split(text: str, limit: int, measure: Measure) -> list[Part]:
     Raises:
         ValueError: `limit` is below `SMALLEST_LIMIT`.
     """
+    return list(parts_of(text, limit, measure))
+
+
+def parts_of(text: str, limit: int, measure: Measure) -> Iterator[Part]:
+    """Cut as `split` does, part by part: whoever takes only the first ones does not pay for the others.
+
+    Raises:
+        ValueError: `limit` is below `SMALLEST_LIMIT`.
+    """
     if limit < SMALLEST_LIMIT:
         raise ValueError(f"a part needs room for {SMALLEST_LIMIT}, not {limit}")
-    return list(_Splitter(limit, measure).parts(text))
+    return _Splitter(limit, measure).parts(text)
 
 
 def join(parts: Iterable[Part]) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from bot.chat.rules import RuleBook
+from bot.chat.time_of_day import TimeOfDay
 from bot.clock import Clock
 from store import USAGE_DAYS, Spot, Store, StoreError
 
@@ -25,8 +26,10 @@ PAUSE = timedelta(milliseconds=5)
 SEEN_FOR = timedelta(days=7)
 """How long ids of deliveries are kept: Slack retries for an hour, catch-up reads six; a week covers restored replays."""
 USED_FOR = timedelta(days=USAGE_DAYS)
-JUMP = timedelta(hours=1)
-"""A wall clock that leaves the stopwatch by more than this was set; nothing is swept until it has been steady that long."""
+SPREAD = 0.1
+"""The share of the interval by which a sweep comes earlier or later, so that replicas do not all sweep at once."""
+NOTE = "sweep"
+"""The name of the note of when it was swept last."""
 
 log = structlog.get_logger(__name__)
 
@@ -66,31 +69,35 @@ class Sweeper:
         self._purge_after = purge_after
         self._interval = interval
         self._audit_ttl = audit_ttl
-        self._wall, self._stopwatch = clock.now(), clock.monotonic()
-        self._steady_since = self._stopwatch - JUMP
+        self._time = TimeOfDay(clock)
+
+    def heard(self, sent_at: datetime) -> None:
+        """Take note of the time of day that a message which arrived just now was sent at, by its platform's clock."""
+        self._time.heard(sent_at)
 
     async def run(self) -> None:
-        """Sweep for ever. An outermost loop: a failing store is logged, and the next sweep tries again."""
+        """Sweep for ever, unless the time of day is in doubt.
+
+        An outermost loop: a failing store is logged, and the next sweep tries again.
+        """
         while True:
-            await self._clock.sleep(self._interval * self._rng.uniform(0.9, 1.1))
-            if not self._clock_is_steady():
-                log.error(
-                    "sweep.skipped", reason="the system clock was set; sweeping goes on when it has been steady for 1 h"
-                )
-                continue
+            await self._clock.sleep(self._interval * self._rng.uniform(1 - SPREAD, 1 + SPREAD))
             try:
-                await self.sweep()
+                if not await self._in_doubt():
+                    await self.sweep()
             except StoreError as exc:
                 log.error("sweep.failed", reason=str(exc))
 
     async def sweep(self, progress: Callable[[int], None] = lambda done: None) -> Swept:
-        """Do all that is due now; `progress` is told how many rows each batch did.
+        """Do all that is due now, by the clock of the store's server where there is one, whatever speaks against that time.
+
+        `progress` is told how many rows each batch did.
 
         Raises:
             StoreUnavailable: what was done until then stays done.
         """
         began = self._clock.monotonic()
-        now = self._clock.now()
+        now = await self._now()
         store = self._store
         swept = Swept(
             expired=await self._expire_all(now, progress),
@@ -99,6 +106,7 @@ class Sweeper:
             audit=await self._repeat(lambda rows: store.forget_audit(before=now - self._audit_ttl, limit=rows), progress),
             usage=await self._repeat(lambda rows: store.forget_usage(before=now - USED_FOR, limit=rows), progress),
         )
+        await store.remember(NOTE, now.isoformat())
         seconds = round((self._clock.monotonic() - began).total_seconds(), 3)
         log.info("sweep.finished", **asdict(swept), seconds=seconds)
         return swept
@@ -151,12 +159,22 @@ class Sweeper:
             rows = max(rows // 2, SMALLEST_BATCH) if took > BATCH_TIME else min(rows * 2, LARGEST_BATCH)
             await self._clock.sleep(PAUSE)
 
-    def _clock_is_steady(self) -> bool:
-        wall, stopwatch = self._clock.now(), self._clock.monotonic()
-        if abs((wall - self._wall) - (stopwatch - self._stopwatch)) > JUMP:
-            self._steady_since = stopwatch
-        self._wall, self._stopwatch = wall, stopwatch
-        return stopwatch - self._steady_since >= JUMP
+    async def _now(self) -> datetime:
+        # Replicas whose clocks differ go by one, and by the one that conversations are locked and leased by.
+        return await self._store.server_time() or self._clock.now()
+
+    async def _in_doubt(self) -> bool:
+        note = await self._store.recall(NOTE)
+        doubt = self._time.doubt(
+            await self._now(),
+            trusted=datetime.fromisoformat(note) if note else None,
+            within=self._interval * (1 + SPREAD),
+        )
+        if doubt is None:
+            return False
+        tell = log.error if doubt.alarming else log.info
+        tell("sweep.skipped", reason=doubt.reason)
+        return True
 
 
 def _is_within(spot: Spot, other: Spot) -> bool:

@@ -19,6 +19,7 @@ from bot.chat.terms import Terms, TermsOf
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient
 from store import Claim, ConversationKey, NewMessage, Stopped, Store, StoreError, StoreUnavailable
+from store.protocol_sharing import Sharing
 
 POLL = timedelta(seconds=2)
 """How long an idle worker waits before it looks for turns that nobody told it of: another process's, or a dead one's."""
@@ -38,18 +39,22 @@ class Turns:
         clock: Clock,
         *,
         terms: TermsOf | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         """`terms` tells what holds for a turn when it is claimed; left out, all are answered by `model` as the settings say,
-        without limits."""
+        without limits. `sharing` is where other replicas on the store keep their pace with us; left out, there are none."""
         self._store = store
         self._terms = terms or (lambda key: Terms(model=model, persona=settings.system_prompt))
         self._surfaces = surfaces
         self._settings = settings
         self._clock = clock
-        self._pacers = Pacers(clock)
+        self._pacers = Pacers(clock, sharing)
         self._slots = asyncio.Semaphore(settings.concurrent)
+        self._suspects = asyncio.Lock()
         self._woken = asyncio.Event()
         self._runs: dict[int, TurnRun] = {}
+        self._carried_out: dict[int, asyncio.Task[None]] = {}
+        """By their conversations, as the runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[int | None]] = set()
         self._draining = False
@@ -268,21 +273,28 @@ class Turns:
         """`changes` is their count before the claim was asked for. Nothing is claimed where the store knows of a pause; the
         rules that we know may be older than the store's, so they are asked only if they have changed meanwhile."""
         surface = self._surfaces[claim.key.platform]
-        run = TurnRun(claim, self._store, self._terms(claim.key), surface, self._settings, self._clock, since)
+        terms = self._terms(claim.key)
+        run = TurnRun(claim, self._store, terms, surface, self._settings, self._clock, since, self._suspects)
         if changes != self._changes:
             self._pause(run)
         return run
 
     def _start(self, run: TurnRun) -> None:
         conversation_id = run.claim.hold.conversation_id
-        task = asyncio.create_task(run.carry_out(self._pacers), name=f"turn {run.claim.turn.id}")
+        former = self._carried_out.get(conversation_id)
+        if former is not None:
+            # Its lease is over, since we could claim: the clock was set, or the process stood still. It learns of it now.
+            self._runs[conversation_id].doubt()
+        task = asyncio.create_task(run.carry_out(self._pacers, former), name=f"turn {run.claim.turn.id}")
         self._runs[conversation_id] = run
+        self._carried_out[conversation_id] = task
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
             if self._runs.get(conversation_id) is run:
                 del self._runs[conversation_id]
+                del self._carried_out[conversation_id]
             self._slots.release()
             self._woken.set()  # the next turn of this conversation can be claimed now
             self._trouble = run.trouble

@@ -5,6 +5,7 @@ restart in between changes nothing.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from enum import StrEnum
 
 from bot.chat.limits import refusal_of, sentence
@@ -43,6 +44,7 @@ FORBIDDEN_BY_RULES = (
 )
 THINKING = "is thinking…"
 THINKING_LONG = "Still working on the answer…"
+STORE_AWAY = "I can't keep messages right now; there is no need to repeat yours, I will answer it as soon as I can."
 STORE_FAILED = "The store can't do that right now; please try again in a minute."
 INSTALL_CANCELLED = "Nothing was installed, as you chose."
 INSTALL_FAILED = "The installation could not be finished; please begin again."
@@ -126,6 +128,16 @@ def final_state(answer: Answer | None, error: str) -> TurnState:
 def too_long(length: int, limit: int) -> str:
     """Refuse a message over the limit."""
     return f"Your message has {length:,} characters and I read at most {limit:,}; please shorten it or send it in pieces."
+
+
+def unanswered(number: int, *, older_than: timedelta, more: bool = False) -> str:
+    """Say that so many messages, or `more`, came too long ago to be answered now."""
+    ago = f"to me from more than {older_than // timedelta(hours=1)} hours ago"
+    if number == 1:
+        one = "at least one message" if more else "a message"
+        return f"I was away, and {one} {ago} has no answer; please ask again if it still matters."
+    several = f"at least {number} messages" if more else f"{number} messages"
+    return f"I was away, and {several} {ago} have no answer; please ask again what still matters."
 
 
 UNSTORABLE = "Your message holds a character that is no valid text (a NUL or half of a pair); please send it without."

@@ -43,9 +43,9 @@ class Answer:
         return Text(text=visible)
 
     def called(self, model: str) -> None:
-        """Note the name that the server gives itself, which people will read."""
-        if model:
-            self._model = model[:_LONGEST_NAME]
+        """Note the name that the server gives itself, which is kept and read by people: as far as it is text."""
+        if name := "".join(sign for sign in model[:_LONGEST_NAME] if sign.isprintable()):
+            self._model = name
 
     def counted(self, *, prompt_tokens: int, completion_tokens: int) -> None:
         """Note token counts; they are totals, and some servers repeat them on every chunk or end with zeros."""

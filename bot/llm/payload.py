@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 Fields = Mapping[str, object]
 NOTHING: Fields = {}
+MOST_COUNTED = 10**9
+"""Tokens. What is counted is stored and added up, and a number that no column holds must not cost the answer."""
 
 
 def parse(text: str | bytes) -> object:
@@ -35,5 +37,5 @@ def text(value: object) -> str:
 
 
 def count(value: object) -> int:
-    """Read `value` as a number of things, none when it is not one."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """Read `value` as a number of things, none when it is not one, or more than any model can have counted."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_COUNTED else 0

@@ -58,7 +58,8 @@ class Wire:
             timeout=None,  # noqa: S113 - the deadlines are ours, see `deadlines`
             trust_env=False,
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            # Idle ones end after 5 s. A limit would count those in use too, and beyond it close each as its answer ends.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
         )
 
     async def aclose(self) -> None:

@@ -68,6 +68,12 @@ async def test_an_answer_to_somebody_else_says_for_whom_it_is() -> None:
     assert out.getvalue() == "(for bob in garden)\nHi"
 
 
+async def test_a_heading_can_not_drive_the_terminal() -> None:
+    out = io.StringIO()
+    await ConsoleSurface(out, at=HERE).post(address_of(user="bob\x1b[2J", channel="gar\x07den"), "Hi", nonce="n")
+    assert out.getvalue() == "(for bob[2J in garden)\nHi"
+
+
 def test_a_model_can_not_drive_the_terminal() -> None:
     assert clean("\x1b[2Jno\x07 \x9b1mbell\r\n\tkept") == "[2Jno 1mbell\n\tkept"
 

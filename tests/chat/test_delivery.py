@@ -11,10 +11,11 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.chat import delivery
 from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, Reply, lay_out
 from bot.chat.pacing import Pacers
 from bot.chat.protocol import Address, DeliveryDelayed, FileOffer, Limits, Measure, OutcomeUnknown, Unreachable, Write
-from bot.chat.splitting import join, split
+from bot.chat.splitting import join, parts_of, split
 from store.errors import LeaseLost
 from tests.contracts.surface_laws import SurfaceLaws
 from tests.fakes.clock import FakeClock
@@ -204,6 +205,20 @@ async def test_an_answer_of_more_than_the_parts_becomes_a_beginning_and_a_file()
     assert WORDS.startswith(beginning.text.removesuffix(FILE_NOTICE))
     assert file.file == "answer.md"
     assert file.text == WORDS
+
+
+@pytest.mark.parametrize("growing", [True, False])
+def test_of_a_text_that_is_far_too_long_no_more_is_cut_than_tells_so(growing, monkeypatch):
+    taken = []
+
+    def counted(*arguments):
+        for part in parts_of(*arguments):
+            taken.append(part)
+            yield part
+
+    monkeypatch.setattr(delivery, "parts_of", counted)
+    lay_out("word " * 100_000, LIMITS, growing=growing)
+    assert len(taken) <= LIMITS.parts + 2, "the parts, one more, and the beginning beside a file"
 
 
 async def test_the_same_file_is_not_posted_twice_and_another_text_is_another_file():

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.chat.generation import Generation, Outcome
+from bot.chat.generation import LONGEST_ANSWER, Generation, Outcome
 from bot.chat.money import Prices
 from bot.chat.spending import Spending
 from bot.chat.terms import no_limits
 from bot.llm.protocol import PromptMessage, PromptRole
 from bot.llm.scripted import ScriptedModel
-from store import Absorbed, Grant, Message, Order
+from store import Absorbed, Ending, Grant, Message, Order
 from tests.chat.chatting import until
 from tests.fakes.clock import FakeClock
 
@@ -96,3 +96,13 @@ async def test_a_stop_before_the_model_was_asked_asks_it_nothing() -> None:
     talk.generation.stop()
     assert await talk.begin() == Outcome(error="stopped")
     assert talk.model.prompts == []
+
+
+async def test_an_answer_without_end_is_cut_at_the_longest_that_there_is_and_the_model_is_left() -> None:
+    talk = Talk(["word " * 10_000] * 100)
+    talk.go_on.set()
+    outcome = await talk.begin()
+    assert outcome.answer is not None
+    assert (len(outcome.answer.text), outcome.answer.ending) == (LONGEST_ANSWER, Ending.LENGTH)
+    assert talk.model.left_early == 1
+    assert max(map(len, talk.shown)) == LONGEST_ANSWER

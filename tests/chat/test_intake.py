@@ -1,7 +1,7 @@
 """What is taken in, what is refused and in which words, and that nothing is acknowledged that was not kept."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -392,6 +392,24 @@ async def test_a_person_is_refused_aloud_once_in_ten_minutes_and_channel() -> No
         assert await chat.say("Hi", user="eve", channel="garden") == refused(Refusal.DENIED)
         await chat.clock.advance(NOTICES_EVERY)
         assert await chat.say("Hi!!", user="eve") == refused(Refusal.DENIED)
+
+
+async def test_replicas_refuse_a_person_aloud_once_and_twice_rather_than_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with chatting(working=False) as here, chatting(store=here.store, clock=here.clock, working=False) as there:
+        for user in ("eve", "eva"):
+            await here.choose("access", "deny", subject=f"user:{user}")
+        await there.rules.load(PLATFORM)
+        assert await here.say("Hi", user="eve") == refused(Refusal.DENIED)
+        assert await there.say("Hi", user="eve") == Outcome(verdict=Verdict.REFUSED, aside=True)
+
+        async def away(name: str, *, at: datetime) -> bool:
+            raise StoreUnavailable("the store is away")
+
+        monkeypatch.setattr(here.store, "once", away)
+        assert await here.say("Hi", user="eva") == refused(Refusal.DENIED)
+        assert await there.say("Hi", user="eva") == refused(Refusal.DENIED)
 
 
 async def test_who_speaks_to_others_hears_of_no_refusal() -> None:

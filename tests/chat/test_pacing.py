@@ -22,7 +22,7 @@ class Line:
 
     def __init__(self, pace: timedelta = PACE) -> None:
         self.clock = FakeClock()
-        self.pacer = Pacer(self.clock, pace)
+        self.pacer = Pacer(self.clock, Budget(name="here", pace=pace))
         self.served: list[tuple[object, timedelta]] = []
 
     def enter(self, name: object, *, urgent: bool = False) -> asyncio.Task[None]:
@@ -125,6 +125,27 @@ async def test_a_waiter_cancelled_as_it_is_served_gives_its_slot_to_the_next():
 
 def ushers() -> list[str]:
     return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "pacer"]
+
+
+async def test_waiters_cancelled_together_all_leave_and_the_next_one_is_served():
+    """As in a drain: the first one that leaves finds a slot free, and the others still in line though they are going."""
+    line = Line()
+    together: list[asyncio.Task[None]] = []
+
+    async def cancel_all() -> None:
+        await line.clock.sleep(PACE)  # before the usher looks
+        for waiter in together:
+            waiter.cancel()
+
+    cancelling = asyncio.create_task(cancel_all())
+    await asyncio.sleep(0)
+    await line.pacer.acquire()
+    together += [line.enter(name) for name in "abc"]
+    line.enter("d")
+    await line.clock.advance(LONG)
+    assert cancelling.done()
+    assert [waiter.cancelled() for waiter in together] == [True] * 3
+    assert line.served == [("d", PACE)]
 
 
 async def test_cancelled_waiters_leave_no_task_behind():

@@ -12,7 +12,7 @@ from bot.chat.intake import NOTICES_EVERY, Verdict
 from bot.chat.rules import DEFAULT, WATCH
 from bot.chat.words_governing import PAUSED_NOTICE
 from store import ON, PAUSED, NewMessage
-from tests.chat.chatting import SETTINGS, Chat, chatting, until
+from tests.chat.chatting import PLATFORM, SETTINGS, Chat, chatting, until
 from tests.chat.test_turns import KITCHEN
 from tests.fakes.clock import FakeClock
 
@@ -191,6 +191,17 @@ async def test_a_pause_on_one_replica_stops_what_runs_on_another_within_a_second
         await until(lambda: here.model.open_streams == 0)
         await here.quiet()
         assert "stopped" in here.surface.texts(KITCHEN)[0]
+
+
+async def test_replicas_tell_a_channel_of_the_pause_once_in_ten_minutes() -> None:
+    async with two_replicas() as (here, there):
+        await there.pause()
+        await here.rules.load(PLATFORM)
+        told = [await here.say("Hi"), await there.say("Hi", position=9)]
+        assert [outcome.verdict for outcome in told] == [Verdict.TAKEN] * 2
+        assert [outcome.notice for outcome in told] == [PAUSED_NOTICE, ""]
+        await here.clock.advance(NOTICES_EVERY)
+        assert (await there.say("Hi again", position=10)).notice == PAUSED_NOTICE
 
 
 async def test_everything_can_be_paused_at_once() -> None:

@@ -1,14 +1,17 @@
 """The sweep takes what is due, nothing that is in use, and survives a failing store and a clock that jumps."""
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from bot.chat.policy import Rules
 from bot.chat.rules import Defaults, RuleBook
-from bot.chat.sweeper import JUMP, USED_FOR, Sweeper, Swept
+from bot.chat.sweeper import USED_FOR, Sweeper, Swept
+from bot.chat.time_of_day import SILENCE
 from store import AuditEntry, Expired, NewMessage, Setting, Store, StoreUnavailable, TurnState, open_store
 from store.values import ConversationKey
 from tests.fakes.clock import START, FakeClock
@@ -17,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 TTL = timedelta(days=30)
 INTERVAL = timedelta(minutes=5)
+HOURLY = timedelta(hours=1)
 AUDIT_TTL = timedelta(days=365)
 
 
@@ -36,14 +40,14 @@ def book(store: Store, ttl: timedelta | None = TTL) -> RuleBook:
     return RuleBook(store, Defaults(rules=Rules(ttl=ttl)))
 
 
-def sweeper(store: Store, clock: FakeClock, rules: RuleBook | None = None) -> Sweeper:
+def sweeper(store: Store, clock: FakeClock, rules: RuleBook | None = None, *, interval: timedelta = INTERVAL) -> Sweeper:
     return Sweeper(
         store,
         clock,
         random.Random(1),
         rules or book(store),
         purge_after=timedelta(hours=24),
-        interval=INTERVAL,
+        interval=interval,
         audit_ttl=AUDIT_TTL,
     )
 
@@ -204,6 +208,7 @@ async def test_a_slow_disk_gets_smaller_batches_and_a_fast_one_larger(store, clo
 
 async def test_a_failing_store_does_not_end_the_sweeping(store, clock, monkeypatch) -> None:
     await store.get_or_create(key("old"), at=clock.now() - 2 * TTL)
+    await swept(store, clock, book(store, None))  # so that the time is not in doubt
     calls = []
     real = store.expire
 
@@ -223,21 +228,123 @@ async def test_a_failing_store_does_not_end_the_sweeping(store, clock, monkeypat
     await asyncio.wait({task})
 
 
-async def test_a_clock_that_jumped_stops_the_sweep_until_it_was_steady_for_an_hour(store, clock) -> None:
-    await store.get_or_create(key("in use"), at=clock.now())
-    task = asyncio.create_task(sweeper(store, clock).run())
-    await clock.advance(INTERVAL * 2)
-    clock.set_wall_clock(2 * TTL)
-    for _ in range(5):
-        await clock.advance(INTERVAL)
-        await asyncio.sleep(0.005)
-    assert await store.find(key("in use")) is not None
-    await clock.advance(JUMP)
-    for _ in range(400):
-        await clock.advance(INTERVAL)
+@contextlib.asynccontextmanager
+async def sweeping(store: Store, clock: FakeClock) -> AsyncIterator[Sweeper]:
+    running = sweeper(store, clock, interval=HOURLY)
+    task = asyncio.create_task(running.run())
+    try:
+        yield running
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def pass_time(clock: FakeClock, by: timedelta) -> None:
+    """Let sweeps come and end."""
+    for _ in range(int(by / (HOURLY / 2)) + 1):
+        await clock.advance(HOURLY / 2)
         await asyncio.sleep(0.001)
-        if await store.find(key("in use")) is None:
-            break
-    assert await store.find(key("in use")) is None
-    task.cancel()
-    await asyncio.wait({task})
+    for _ in range(20):  # the last sweep may rest between two of its batches
+        await clock.advance(timedelta(milliseconds=10))
+        await asyncio.sleep(0.001)
+
+
+class TestTimeInDoubt:
+    """A clock that is wrong deletes nothing that is in use, and a right one is believed again."""
+
+    @pytest.fixture(autouse=True)
+    async def _swept_lately(self, store, clock) -> None:
+        await store.get_or_create(key("in use"), at=clock.now())
+        await swept(store, clock)
+
+    async def test_a_clock_that_was_set_forward_deletes_nothing_whatever_is_said(self, store, clock) -> None:
+        async with sweeping(store, clock) as running:
+            await pass_time(clock, 2 * HOURLY)
+            true = clock.now() - clock.monotonic()
+            clock.set_wall_clock(2 * TTL)
+            for _ in range(30):
+                await pass_time(clock, timedelta(hours=1))
+                running.heard(true + clock.monotonic())
+        assert await store.find(key("in use")) is not None
+
+    async def test_it_goes_on_once_a_message_agrees_with_the_clock(self, store, clock) -> None:
+        async with sweeping(store, clock) as running:
+            await pass_time(clock, 2 * HOURLY)
+            clock.set_wall_clock(2 * TTL)  # as when a laptop is opened again after two months
+            await pass_time(clock, timedelta(hours=2))
+            assert await store.find(key("in use")) is not None
+            running.heard(clock.now() - timedelta(hours=6))  # what was missed is delivered late
+            await pass_time(clock, timedelta(hours=2))
+            assert await store.find(key("in use")) is not None
+            running.heard(clock.now() - timedelta(seconds=2))
+            await pass_time(clock, 2 * HOURLY)
+            assert await store.find(key("in use")) is None
+
+    async def test_it_goes_on_after_a_week_without_any_message(self, store, clock) -> None:
+        async with sweeping(store, clock):
+            await pass_time(clock, 2 * HOURLY)
+            clock.set_wall_clock(2 * TTL)
+            await pass_time(clock, SILENCE - timedelta(hours=1))
+            assert await store.find(key("in use")) is not None
+            await pass_time(clock, timedelta(hours=2))
+            assert await store.find(key("in use")) is None
+
+    async def test_a_late_message_does_not_show_that_the_clock_is_wrong_for_good(self, store, clock) -> None:
+        await store.get_or_create(key("old"), at=clock.now() - 2 * TTL)
+        async with sweeping(store, clock) as running:
+            running.heard(clock.now() - timedelta(hours=5))
+            await pass_time(clock, 2 * HOURLY)
+            assert await store.find(key("old")) is not None
+            running.heard(clock.now())
+            await pass_time(clock, 2 * HOURLY)
+        assert await store.find(key("old")) is None
+        assert await store.find(key("in use")) is not None
+
+    async def test_a_clock_that_was_trusted_is_doubted_when_messages_contradict_it(self, store, clock) -> None:
+        async with sweeping(store, clock) as running:
+            await pass_time(clock, 2 * HOURLY)
+            true = clock.now() - clock.monotonic()
+            clock.set_wall_clock(TTL / 2)
+            await pass_time(clock, SILENCE)
+            for _ in range(20):
+                running.heard(true + clock.monotonic())
+                await pass_time(clock, timedelta(hours=6))
+            clock.set_wall_clock(TTL / 2)
+            await pass_time(clock, timedelta(hours=6))
+        assert await store.find(key("in use")) is not None
+
+    async def test_a_machine_that_starts_with_a_wrong_clock_deletes_nothing(self, store, clock) -> None:
+        clock.set_wall_clock(2 * TTL)
+        async with sweeping(store, clock):
+            await pass_time(clock, timedelta(hours=2))
+        assert await store.find(key("in use")) is not None
+
+    async def test_a_restart_is_no_reason_to_doubt(self, store, clock) -> None:
+        await store.get_or_create(key("old"), at=clock.now() - 2 * TTL)
+        await clock.advance(timedelta(minutes=10))
+        async with sweeping(store, clock):
+            await pass_time(clock, 2 * HOURLY)
+        assert await store.find(key("old")) is None
+        assert await store.find(key("in use")) is not None
+
+    async def test_a_clock_that_was_set_back_deletes_no_more_and_goes_on(self, store, clock) -> None:
+        await store.get_or_create(key("old"), at=clock.now() - TTL)
+        async with sweeping(store, clock) as running:
+            await pass_time(clock, 2 * HOURLY)
+            running.heard(clock.now())
+            clock.set_wall_clock(-timedelta(hours=2))
+            await store.get_or_create(key("due soon"), at=clock.now() - TTL + timedelta(hours=1))
+            await pass_time(clock, timedelta(hours=2))
+            assert await store.find(key("due soon")) is None
+            assert await store.find(key("in use")) is not None
+
+    async def test_where_the_store_has_a_server_its_clock_counts(self, store, clock, monkeypatch) -> None:
+        true = clock.now()
+
+        async def server_time():
+            return true
+
+        monkeypatch.setattr(store, "server_time", server_time)
+        clock.set_wall_clock(2 * TTL)
+        await swept(store, clock)
+        assert await store.find(key("in use")) is not None

@@ -1,18 +1,19 @@
 """What stands under an answer when its turn has ended, and how a turn ends that nobody can see."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import structlog
 
-from bot.chat.protocol import NO_CONTROLS, Control, Limits
+from bot.chat.protocol import NO_CONTROLS, Address, Control, Limits
 from bot.chat.run import LEASE
 from bot.llm.protocol import Finish, FinishReason, LLMUnavailable, StreamBroken, Usage
-from store import TurnState, open_store
-from tests.chat.chatting import chatting, until
+from store import ConversationKey, NewMessage, TurnState, open_store
+from tests.chat.chatting import PLATFORM, SETTINGS, chatting, until
 from tests.chat.test_turns import KITCHEN, die
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 
 pytestmark = pytest.mark.anyio
@@ -100,3 +101,40 @@ async def test_a_place_that_goes_while_the_model_speaks_ends_the_turn_at_the_nex
         ]
         assert [log["state"] for log in logs if log["event"] == "turn.finished"] == [TurnState.UNDELIVERABLE]
         assert await chat.history() == [("user", "Anybody there?")]
+
+
+@pytest.mark.parametrize("address", ["", "{", "[]", '{"platform":"fake","street":"Main"}', "[" * 100_000])
+@pytest.mark.parametrize("begun", ["at once", "by whoever claims it"])
+async def test_a_turn_whose_stored_address_can_t_be_read_ends_alone_and_the_others_go_on(address: str, begun: str) -> None:
+    damaged = NewMessage(
+        key=ConversationKey(platform=PLATFORM, workspace="w", channel="attic", user="ada"),
+        event_id="damaged",
+        message_id="damaged",
+        position=1,
+        author_id="ada",
+        author_name="Ada",
+        text="Where am I?",
+        address=address,
+        at=START,
+    )
+    at_once = begun == "at once"
+    alone = replace(SETTINGS, concurrent=1)  # a slot that is not given back is missed
+    async with chatting(*["Fine."] * 3, settings=alone, working=at_once) as chat:
+        with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+            if at_once:
+                await chat.say("Before")
+                await chat.quiet()
+                await chat.turns.accept(damaged)
+            else:
+                await chat.store.accept(damaged)
+                chat.task = asyncio.create_task(chat.turns.run())
+            await chat.quiet()
+            await chat.say("Hello", channel="garden")
+            await chat.quiet()
+        assert chat.surface.texts(Address(platform=PLATFORM, workspace="w", channel="garden")) == ["Fine."]
+        assert await chat.history(channel="attic") == [("user", "Where am I?")]
+        (told,) = [log for log in logs if log["log_level"] not in ("info", "debug")]
+        assert told["event"] == "turn.undeliverable"
+        facts = await chat.store.facts(told["turn"])
+        assert facts is not None
+        assert facts.state is TurnState.UNDELIVERABLE

@@ -6,8 +6,17 @@ from datetime import timedelta
 import pytest
 
 from bot.chat.protocol import Address, Place
-from bot.chat.run import ATTEMPTS, DELIVERIES, LEASE, TurnSettings, nonce
-from bot.llm.protocol import LLMTimeout, LLMUnavailable, PromptRole, PromptTooLong, StreamBroken
+from bot.chat.run import DELIVERIES, LEASE, TurnSettings, nonce
+from bot.llm.protocol import (
+    Finish,
+    FinishReason,
+    LLMTimeout,
+    LLMUnavailable,
+    PromptRole,
+    PromptTooLong,
+    StreamBroken,
+    Usage,
+)
 from store import Answer, Ending, LeaseLost, StoreUnavailable, Turn, TurnState, open_store
 from tests.chat.chatting import PLATFORM, cancelled, chatting, until
 from tests.fakes.clock import START, FakeClock
@@ -284,19 +293,22 @@ async def test_a_post_whose_answer_was_lost_in_the_crash_is_found_and_not_repeat
     await store.aclose()
 
 
-async def test_a_message_that_kills_each_time_is_set_aside_and_told_once_while_others_go_on() -> None:
+async def test_what_was_posted_before_a_crash_is_found_though_more_was_said_since() -> None:
     clock = FakeClock()
-    async with chatting("Fine.", clock=clock, working=False) as chat:
-        await chat.say("poison")
-        for _ in range(ATTEMPTS):
-            claim = await chat.store.claim(lease=timedelta(), window=20, platforms=(PLATFORM,))
-            assert claim is not None
-        await chat.say("harmless", channel="garden")
-        chat.task = asyncio.create_task(chat.turns.run())
-        await chat.quiet()
-        (sentence,) = chat.surface.texts(KITCHEN)
-        assert "set it aside" in sentence
-        assert chat.surface.texts(Address(platform=PLATFORM, workspace="w", channel="garden")) == ["Fine."]
+    surface = FakeSurface(clock, nonces=False)
+    store = await open_store("sqlite:///:memory:", clock=clock.now)
+    async with chatting(store=store, surface=surface, clock=clock, working=False) as first:
+        question = first.message("Question")
+        await first.intake.take(question)
+        claim = await store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
+        assert claim is not None
+        await surface.post(question.address, "Onc", nonce=nonce(claim.turn, 1))  # and then the process died
+        await first.say("And another one", position=2)
+    await clock.advance(LEASE)
+    async with chatting("Once.", "Once.", store=store, surface=surface, clock=clock) as second:
+        await second.quiet()
+        assert surface.texts(KITCHEN) == ["Once."]
+    await store.aclose()
 
 
 @pytest.mark.parametrize(("deaths", "shown"), [(DELIVERIES - 1, ["Known."]), (DELIVERIES, [])])
@@ -436,3 +448,12 @@ async def die(task: asyncio.Task[None] | None, store: object, clock: FakeClock) 
     store.release = gone  # type: ignore[attr-defined]
     await cancelled(task, clock)
     store.release = real  # type: ignore[attr-defined]
+
+
+async def test_a_name_of_the_model_that_can_not_be_stored_costs_no_answer() -> None:
+    served = Finish(reason=FinishReason.STOP, usage=Usage(), model="a\0b\ud83d")
+    async with chatting(["Fine.", served]) as chat:
+        await chat.say("Hello?")
+        await chat.quiet()
+        assert chat.surface.texts(KITCHEN) == ["Fine."]
+        assert len(chat.model.prompts) == 1

@@ -13,14 +13,17 @@ Each call takes the next behaviour of the plan; with none left it answers with `
 There `GET /_requests` gives what was asked, and `POST /_plan` takes a list of steps:
 `{"status": 429, "headers": {}, "body": {}, "times": 2}` or
 `{"say": ["Hel", "lo"], "then": "finish" | "cut" | "stall" | "end"}`.
+A step with `"to": "Ada"` is kept for a question that holds these words, whatever is asked before.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import re
 import sys
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +57,11 @@ class Exchange:
     client_left: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the client closed the connection before the answer was complete."""
     chunked: bool = False
+    alongside: tuple[int, ...] = ()
+    """The numbers of the requests, from 0, that were still being answered when this one came."""
+    began: float = 0.0
+    ended: float = 0.0
+    """When it came and when the last byte of its answer was sent, in seconds of the monotonic clock of all processes."""
 
     @property
     def anthropic(self) -> bool:
@@ -182,8 +190,11 @@ def refuse(status: int, body: Json = None, headers: Mapping[str, str] | None = N
     return send(text, status=status, headers=headers, content_type="text/html" if html else "application/json")
 
 
-def say(*pieces: str, then: str = "finish", pause: float = 0.0) -> Behaviour:
-    """Answer with these pieces in the dialect that was asked for, then "finish", "cut", "stall" or "end" without finish."""
+def say(*pieces: str, then: str = "finish", pause: float = 0.0, pauses: Sequence[float] = ()) -> Behaviour:
+    """Answer with these pieces in the dialect that was asked for, then "finish", "cut", "stall" or "end" without finish.
+
+    `pause` is in seconds before every event of the stream; `pauses` are those before the first ones.
+    """
 
     async def behave(exchange: Exchange) -> None:
         finish = then == "finish"
@@ -192,9 +203,10 @@ def say(*pieces: str, then: str = "finish", pause: float = 0.0) -> Behaviour:
         else:
             events = openai_stream(*pieces, finish="stop" if finish else None, usage=finish, done=finish)
         await exchange.start()
-        for part in events:
-            if pause and not exchange.client_left.is_set():
-                await asyncio.sleep(pause)
+        for part, wait in itertools.zip_longest(events, pauses[: len(events)]):
+            wait = pause if wait is None else wait
+            if wait and not exchange.client_left.is_set():
+                await asyncio.sleep(wait)
             await exchange.send(part)
         if then in ("cut", "stall"):
             await exchange.send(CUT if then == "cut" else STALL)
@@ -224,8 +236,11 @@ class ModelServer:
         self._api_key = api_key
         self._port = port
         self._plan: deque[Behaviour] = deque()
+        self._kept: list[tuple[str, Behaviour]] = []
+        self._always: Behaviour | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._under_way: dict[int, Exchange] = {}
         self.requests: list[Exchange] = []
         self.left: list[Exchange] = []
         self.connections = 0
@@ -269,6 +284,21 @@ class ModelServer:
     def plan(self, *behaviours: Behaviour) -> None:
         """Say what the next calls get."""
         self._plan += behaviours
+
+    def keep(self, words: str, *behaviours: Behaviour) -> None:
+        """Say what the next calls get whose question holds these words."""
+        self._kept += [(words, behaviour) for behaviour in behaviours]
+
+    def _kept_for(self, question: str) -> Behaviour | None:
+        for number, (words, behaviour) in enumerate(self._kept):
+            if words in question:
+                del self._kept[number]
+                return behaviour
+        return None
+
+    def always(self, behaviour: Behaviour | None) -> None:
+        """Say what every call gets for which nothing is planned, until something else is said; None for the usual answer."""
+        self._always = behaviour
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -317,10 +347,29 @@ class ModelServer:
         if route in ("/health", "/_requests", "/_plan", "/v1/models"):
             await self._answer_aside(exchange, route)
             return
+        # Who hung up before this request was sent is known to have left only when the loop has looked at all sockets.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        exchange.alongside = tuple(number for number, other in self._under_way.items() if not other.client_left.is_set())
+        number = len(self.requests)
         self.requests.append(exchange)
+        self._under_way[number] = exchange
+        exchange.began = time.monotonic()
+        try:
+            await self._behave(exchange, route)
+        finally:
+            exchange.ended = time.monotonic()
+            del self._under_way[number]
+
+    async def _behave(self, exchange: Exchange, route: str) -> None:
         given = exchange.headers.get("x-api-key") or exchange.headers.get("authorization", "").removeprefix("Bearer ")
-        if self._plan:
+        kept = self._kept_for(exchange.question) if self._kept and exchange.body else None
+        if kept is not None:
+            behave = kept
+        elif self._plan:
             behave = self._plan.popleft()
+        elif self._always is not None:
+            behave = self._always
         elif self._api_key is not None and given != self._api_key:
             behave = refuse(401, {"error": {"type": "authentication_error", "message": "invalid key"}})
         elif route.endswith(("/chat/completions", "/messages")) and exchange.method == "POST":
@@ -334,10 +383,14 @@ class ModelServer:
         if route == "/v1/models":
             answer = {"object": "list", "data": [{"id": "fake-model", "object": "model"}]}
         elif route == "/_requests":
-            fields = ("method", "path", "headers", "body")
+            fields = ("method", "path", "headers", "body", "alongside", "began", "ended")
             answer = [{name: getattr(seen, name) for name in fields} for seen in self.requests]
         elif route == "/_plan":
-            self.plan(*planned(exchange.body))
+            for step in exchange.body:
+                if "to" in step:
+                    self.keep(step["to"], *planned([step]))
+                else:
+                    self.plan(*planned([step]))
         await send(json.dumps(answer), content_type="application/json")(exchange)
 
 
@@ -346,7 +399,9 @@ def planned(steps: Iterable[Json]) -> list[Behaviour]:
     behaviours: list[Behaviour] = []
     for step in steps:
         if "say" in step:
-            behaviour = say(*step["say"], then=step.get("then", "finish"), pause=step.get("pause_ms", 0) / 1000)
+            pauses = [milliseconds / 1000 for milliseconds in step.get("pauses_ms", ())]
+            pause = step.get("pause_ms", 0) / 1000
+            behaviour = say(*step["say"], then=step.get("then", "finish"), pause=pause, pauses=pauses)
         else:
             behaviour = refuse(step["status"], step.get("body"), step.get("headers"))
         behaviours += [behaviour] * step.get("times", 1)

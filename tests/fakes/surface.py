@@ -1,10 +1,12 @@
 """A platform in memory: channels with messages, limits that are enforced, and failures on demand.
 
 It passes `tests/contracts/surface_laws.py`. Without `nonces` it is like Slack: posting twice makes two messages, and only
-`find` knows what was posted with a nonce.
+`find` knows what was posted with a nonce. Like the platforms it looks behind the message that is answered: questions are in
+the order of the numbers that their names end in.
 """
 
 import asyncio
+import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -49,6 +51,7 @@ class Shown:
     id: str
     nonce: str
     text: str
+    answers: str = ""
     file: str = ""
     notifies: bool = True
     controls: Controls = NO_CONTROLS
@@ -123,14 +126,16 @@ class FakeSurface:
         self, address: Address, text: str, *, nonce: str, first: bool = True, controls: Controls = NO_CONTROLS
     ) -> str:
         self._check(text)
-        message = Shown(id="", nonce=nonce, text=text, notifies=first, controls=controls)
+        message = Shown(id="", nonce=nonce, text=text, answers=address.reply_to, notifies=first, controls=controls)
         return await self._call("post", text, lambda: self._add(address, message))
 
     async def post_file(
         self, address: Address, name: str, text: str, *, nonce: str, controls: Controls = NO_CONTROLS
     ) -> str:
         assert name, "a file needs a name"
-        message = Shown(id="", nonce=nonce, text=text, file=name, notifies=False, controls=controls)
+        message = Shown(
+            id="", nonce=nonce, text=text, answers=address.reply_to, file=name, notifies=False, controls=controls
+        )
         return await self._call("post_file", name, lambda: self._add(address, message))
 
     async def edit(self, address: Address, message_id: str, text: str, *, controls: Controls = NO_CONTROLS) -> None:
@@ -143,7 +148,12 @@ class FakeSurface:
     async def find(self, address: Address, *, nonce: str, text: str) -> str | None:
         place = self._place(address)
         self.looked_for.append(text)
-        return await self._call("find", nonce, lambda: next((m.id for m in place.values() if m.nonce == nonce), None))
+
+        def look() -> str | None:
+            behind = [m for m in place.values() if not m.answers or _number(m.answers) >= _number(address.reply_to)]
+            return next((m.id for m in behind if m.nonce == nonce), None)
+
+        return await self._call("find", nonce, look)
 
     async def read_file(self, address: Address, message_id: str, file: FileOffer, *, limit: int) -> bytes:
         return await self._call("read_file", file.name, lambda: self._read(file, limit))
@@ -199,3 +209,9 @@ class FakeSurface:
         message.history.append(message.text)
         message.text = text
         message.controls = controls
+
+
+def _number(name: str) -> int:
+    """Tell the place of a question in the order; 0 for one that has none."""
+    digits = re.search(r"\d+$", name)
+    return int(digits[0]) if digits else 0

@@ -162,6 +162,7 @@ async def test_chunks_without_choices_or_delta_say_nothing(server: ModelServer) 
             COUNTED,
         ),
         ([data(chunk("Hi")), data(chunk(finish="stop") | {"usage": {"prompt_tokens": "many"}}), DONE], Usage()),
+        ([data(chunk("Hi")), data(chunk(finish="stop") | {"usage": {"prompt_tokens": 10**30}}), DONE], Usage()),
     ],
 )
 async def test_usage_may_come_anywhere_or_not_at_all(server: ModelServer, parts: list[str], usage: Usage) -> None:
@@ -312,3 +313,15 @@ async def test_a_server_that_refuses_what_was_not_sent_is_believed_to_mean_no(se
         with pytest.raises(LLMRejected):
             await ask(model)
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("a\0b", "ab"), ("\ud83d", "m"), ("\x1b[2J\n", "[2J"), ("x" * 1000, "x" * 100), ("\u202egpt", "gpt")],
+)
+async def test_of_the_name_that_a_server_gives_itself_what_is_text_is_kept(
+    server: ModelServer, name: str, kept: str
+) -> None:
+    server.plan(send(data(json.dumps(chunk("Hi", finish="stop") | {"model": name})), DONE))
+    async with model_at(server) as model:
+        assert finish_of(await ask(model)).model == kept

@@ -253,6 +253,15 @@ async def test_calls_that_end_well_share_a_connection(server: ModelServer) -> No
     assert (len(server.requests), server.connections) == (5, 1)
 
 
+async def test_connections_are_used_again_however_many_answers_come_at_once(server: ModelServer) -> None:
+    """A new one costs a handshake, with TLS too: no call of the second round needs that."""
+    server.always(say("Hi", pauses=[0.3]))  # all of them are under way before the first one ends
+    async with model_at(server) as model:
+        for _ in range(2):
+            await asyncio.gather(*(ask(model) for _ in range(40)))
+    assert (len(server.requests), server.connections) == (80, 40)
+
+
 async def test_no_task_stays_behind(server: ModelServer) -> None:
     before = asyncio.all_tasks()
     async with model_at(server) as model:

@@ -2,33 +2,36 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import discord
 import structlog
 
 from bot.adapters.discord.catch_up import CatchUp
 from bot.adapters.discord.client import ParleyClient
-from bot.adapters.discord.connection import calm_library_log, stay_connected
+from bot.adapters.discord.connection import Login, calm_library_log, log_in, persist
 from bot.adapters.discord.endpoints import API_BASE_URL, GATEWAY_URL, point_at
-from bot.adapters.discord.gate import LOGIN, Gate
+from bot.adapters.discord.gate import Gate
 from bot.adapters.discord.inbox import Inbox
 from bot.adapters.discord.members import Members
 from bot.adapters.discord.places import PLATFORM, Places
-from bot.adapters.discord.registration import install
+from bot.adapters.discord.registration import install, register
+from bot.adapters.discord.session_starts import SessionStarts
+from bot.adapters.discord.shard import Shard
+from bot.adapters.discord.shards import Shards
 from bot.adapters.discord.surface import DiscordSurface
 from bot.adapters.discord.watermarks import Watermarks
 from bot.adapters.protocol import Inside, Mount
+from bot.chat.away import Away
 from bot.chat.policy import Rules
-from bot.chat.protocol import DeliveryDelayed
+from bot.chat.protocol import Address
+from bot.chat.unanswered import Unanswered
 from bot.clock import Clock
-from store import StoreUnavailable
 
 log = structlog.get_logger(__name__)
-
-STORE_PAUSE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,10 @@ class _Intake:
     inbox: Inbox
     marks: Watermarks
     catch_up: CatchUp
+    away: Away
 
     async def stop(self) -> None:
+        await self.away.close()
         await self.catch_up.close()
         await self.inbox.close()
         await self.marks.write()
@@ -68,7 +73,7 @@ class DiscordAdapter:
         self._api_base_url = api_base_url
         self._gateway_url = gateway_url
         self._content = message_content
-        self._client: ParleyClient | None = None
+        self._shards: Shards | None = None
         self._intake: _Intake | None = None
         self.surface = DiscordSurface(None, clock, api_base_url=api_base_url)
 
@@ -81,73 +86,93 @@ class DiscordAdapter:
                 reason="DISCORD_MESSAGE_CONTENT is off: mentions, replies that ping, direct messages and commands only",
             )
 
+        login = await log_in(self._token, self._clock, self._rng)
+        async with login.client as rest:
+            self.surface.use(rest)
+            await register(install(rest, inside, self._clock), inside.store, self._clock)
+            await self._hear(inside, login)
+
+    async def _hear(self, inside: Inside, login: Login) -> None:
+        """Hear our share of what is said until cancelled."""
+        rest, us = login.client, login.user
+
         def rules(workspace: str, channel: str) -> Rules:
             return inside.rules.of(PLATFORM, workspace, channel)
 
+        def make_client(shard: Shard, came_up: Callable[[], None]) -> ParleyClient:
+            client = ParleyClient(
+                shard, gate, catch_up, self._clock, content=self._content, turn=starts.turn, came_up=came_up
+            )
+            install(client, inside, self._clock)
+            return client
+
         inbox, marks = Inbox(self._clock), Watermarks(inside.store, self._clock)
+        places, members = Places(lambda: rest, self._clock), Members(lambda: rest, self._clock)
+        away = Away(self.surface, self._clock, check=inside.store.check, since=_said_since)
         gate = Gate(
             inside.intake,
             inbox,
             marks,
-            Places(self._logged_in, self._clock),
-            Members(self._logged_in, self._clock),
-            self._logged_in,
+            places,
+            members,
             self.surface,
             self._clock,
+            us=us,
             content=self._content,
+            unkept=away.unkept,
         )
-        catch_up = CatchUp(gate, marks, self._clock, self._rng, self._logged_in, rules=rules, content=self._content)
-
-        async def offer_commands(client: ParleyClient) -> None:
-            await install(
-                client,
-                commands=inside.commands,
-                presses=inside.presses,
-                intake=inside.intake,
-                authority=inside.authority,
-                store=inside.store,
-                rules=inside.rules,
-                clock=self._clock,
-            )
-
-        def make_client() -> ParleyClient:
-            self._client = ParleyClient(gate, catch_up, self._clock, content=self._content, setup=[offer_commands])
-            self.surface.use(self._client)
-            return self._client
-
-        await self._restore(marks)
-        self._intake = _Intake(inbox, marks, catch_up)
+        unanswered = Unanswered(self.surface, self._clock, once=lambda name: inside.store.once(name, at=self._clock.now()))
+        catch_up = CatchUp(
+            gate, marks, self._clock, self._rng, us=us, rules=rules, unanswered=unanswered, content=self._content
+        )
+        starts = SessionStarts(inside.store, self._clock, application=login.application)
+        shards = Shards(
+            inside.store,
+            marks,
+            catch_up,
+            make_client,
+            self._clock,
+            self._rng,
+            token=self._token,
+            name=f"discord.{login.application}",
+            replica=uuid.uuid4().hex,
+            parts=await persist(rest.shards_wanted, self._clock, self._rng),
+        )
+        self._shards, self._intake = shards, _Intake(inbox, marks, catch_up, away)
         writing = asyncio.create_task(marks.run(), name="discord.marks")
         try:
-            await stay_connected(self._token, make_client, self._clock, self._rng)
+            await shards.run()
         finally:
             writing.cancel()
             await asyncio.wait([writing])
-            await self._intake.stop()
+            await self.stop_intake()
+
+    @property
+    def shared(self) -> bool:
+        return self._shards is not None and self._shards.shared
+
+    async def hand_over(self) -> None:
+        if self._shards is not None:
+            await self._shards.hand_over()
 
     async def stop_intake(self) -> None:
         if self._intake is not None:
             await self._intake.stop()
+        if self._shards is not None:
+            await self._shards.leave()
 
     @property
     def ready(self) -> bool:
-        return self._client is not None and self._client.up
+        return self._shards is not None and self._shards.ready
 
     def describe(self) -> str:
-        if self._client is None or not self._client.up:
+        if self._shards is None or not self._shards.ready:
             return f"{PLATFORM} (not connected)"
-        servers = len(self._client.guilds)
+        if not self._shards.held:
+            return f"{PLATFORM} (standing by)"
+        servers = self._shards.guilds
         return f"{PLATFORM} ({servers} {'server' if servers == 1 else 'servers'})"
 
-    async def _restore(self, marks: Watermarks) -> None:
-        while True:
-            try:
-                return await marks.restore()
-            except StoreUnavailable as exc:
-                log.warning("discord.waiting", reason=str(exc), seconds=STORE_PAUSE.total_seconds())
-                await self._clock.sleep(STORE_PAUSE)
 
-    def _logged_in(self) -> discord.Client:
-        if self._client is None or self._client.user is None or self._client.is_closed():
-            raise DeliveryDelayed("the bot is not logged in to Discord", retry_after=LOGIN)
-        return self._client
+def _said_since(address: Address, moment: datetime) -> Address:
+    return replace(address, reply_to=str(discord.utils.time_snowflake(moment)))

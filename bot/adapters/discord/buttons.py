@@ -11,7 +11,7 @@ import discord
 
 from bot.adapters.discord.custom_ids import CONTROL_ID
 from bot.adapters.discord.interactions import place_of, respond
-from bot.adapters.discord.places import Places
+from bot.adapters.discord.places import Places, category_of
 from bot.adapters.discord.standing import of_caller
 from bot.chat.controls import ControlPresses
 from bot.chat.protocol import CommandReply, Control, ControlCall
@@ -54,7 +54,7 @@ def control_button(
                 author_id=str(interaction.user.id),
                 author_name=interaction.user.display_name,
                 standing=of_caller(interaction),
-                category=places.category_of(where),
+                category=category_of(where, interaction.guild),
                 at=clock.now(),
             )
 

@@ -12,7 +12,7 @@ from discord import app_commands
 from bot.adapters.discord.inbound import offered_by, shown_by
 from bot.adapters.discord.interactions import place_of, respond
 from bot.adapters.discord.permissions import may_answer
-from bot.adapters.discord.places import PLATFORM, Places
+from bot.adapters.discord.places import PLATFORM, Places, category_of
 from bot.adapters.discord.standing import of_caller
 from bot.chat import words
 from bot.chat.authority import Authority, Rank
@@ -85,7 +85,7 @@ class AskAbout:
             text=words.ASK_ABOUT,
             sent_at=interaction.created_at,
             standing=of_caller(interaction),
-            category=self._places.category_of(where),
+            category=category_of(where, interaction.guild),
             addressed=True,
             quotes=shown_by(message),
             files=offered_by(message),

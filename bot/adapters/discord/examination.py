@@ -23,7 +23,6 @@ PORTAL = "discord.com/developers/applications"
 async def examine_discord(token: str, *, message_content: bool) -> list[Finding]:
     """Find out what is good and what is wrong; `message_content`: the bot is to run with that intent."""
     calm_library_log()
-    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we have no voice, and need not be told
     client = discord.Client(intents=discord.Intents(guilds=True), max_ratelimit_timeout=PATIENCE.total_seconds())
     found: list[Finding] = []
     try:

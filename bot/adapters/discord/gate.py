@@ -15,18 +15,16 @@ from bot.adapters.discord.inbound import incoming, is_speech
 from bot.adapters.discord.inbox import Inbox, Room
 from bot.adapters.discord.members import Members
 from bot.adapters.discord.permissions import may_answer
-from bot.adapters.discord.places import PLATFORM, Places, workspace_of
+from bot.adapters.discord.places import PLATFORM, Places, category_of, workspace_of
 from bot.adapters.discord.watermarks import Watermarks
 from bot.adapters.where import Where
 from bot.chat.intake import Intake, Outcome, Verdict
-from bot.chat.protocol import DeliveryDelayed, DeliveryError, IncomingMessage, Place, Surface, Unreachable
+from bot.chat.protocol import Address, DeliveryDelayed, DeliveryError, IncomingMessage, Place, Surface, Unreachable
 from bot.clock import Clock
-from store import MessageName
+from store import MessageName, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
-LOGIN = timedelta(seconds=5)
-"""The wait before another try while nobody is logged in."""
 EDIT_AGE = timedelta(hours=1)
 """Edits are told of at once, or after a resumed session a little later. What comes with an older one is something else that
 happened to the message: somebody pinned it, or began a thread at it."""
@@ -46,25 +44,25 @@ class Gate:
         marks: Watermarks,
         places: Places,
         members: Members,
-        client: Callable[[], discord.Client],
         surface: Surface,
         clock: Clock,
         *,
+        us: int,
         content: bool,
+        unkept: Callable[[Address, timedelta], None] = lambda address, since: None,
     ) -> None:
-        """`client` returns the one that is logged in, or raises DeliveryDelayed.
-
-        `content`: we may read what is not said to us.
-        """
+        """`us` is our own user's id; `content`: we may read what is not said to us. `unkept` is told where a message to us
+        could not be stored, and since when that was tried; it waits in the inbox until it can."""
         self._intake = intake
         self._inbox = inbox
         self._marks = marks
-        self._client = client
+        self._us = us
         self._places = places
         self._members = members
         self._surface = surface
         self._clock = clock
         self._content = content
+        self._unkept = unkept
         self._edits: OrderedDict[int, datetime] = OrderedDict()
 
     def heard(self, message: discord.Message) -> bool:
@@ -77,7 +75,7 @@ class Gate:
         Raises:
             DeliveryDelayed: there is no room for it now, or Discord does not tell who its author is.
         """
-        if is_speech(message, our_id(self._client())):
+        if is_speech(message, self._us):
             # Asked for first, and remembered: a question without an answer holds up what is read, not what is said now.
             await self._members.standing(message)
         handled = self._said(message, again=True)
@@ -85,9 +83,21 @@ class Gate:
             raise DeliveryDelayed("too much waits to be handled", retry_after=self._surface.limits.status)
         await asyncio.shield(handled)
 
-    def changed(self, message: discord.Message, us: int) -> None:
+    async def overdue(self, message: discord.Message) -> IncomingMessage | None:
+        """Return a message that came too long ago to be taken in, if its author may wait for an answer; else None.
+
+        Raises:
+            DeliveryDelayed: Discord does not tell who its author is.
+            StoreUnavailable.
+        """
+        where, said = await self._read(message)
+        if where is None or said is None or not _may_answer(message, where.place):
+            return None
+        return said if await self._intake.is_unanswered(said) else None
+
+    def changed(self, message: discord.Message) -> None:
         """Take in an edit. A preview that Discord adds is none, nor is a pin, and neither is our own answer as it grows."""
-        if message.edited_at is None or self._edits.get(message.id) == message.edited_at or not is_speech(message, us):
+        if message.edited_at is None or self._edits.get(message.id) == message.edited_at or not is_speech(message, self._us):
             return
         if self._clock.now() - message.edited_at > EDIT_AGE:
             return
@@ -102,10 +112,10 @@ class Gate:
         names = [MessageName(platform=PLATFORM, workspace=workspace, channel="", id=str(message)) for message in messages]
         self._queue(channel, lambda: self._intake.deleted(names), Room.REMOVAL)
 
-    def opened(self, thread: discord.Thread, us: int) -> None:
+    def opened(self, thread: discord.Thread) -> None:
         """Follow a thread of our own, where nobody has to mention us, from its first message on."""
         self._places.learn(thread.id, thread.parent_id)
-        if thread.owner_id == us:
+        if thread.owner_id == self._us:
             where = Where(
                 place=Place.THREAD, workspace=str(thread.guild.id), channel=str(thread.parent_id), thread=str(thread.id)
             )
@@ -146,7 +156,15 @@ class Gate:
             if said.addressed:
                 log.info("discord.may_not_answer", channel=where.channel, remedy="`parley doctor` says what to grant")
             return
-        outcome = await self._intake.take(said)
+        began = self._clock.monotonic()
+        try:
+            outcome = await self._intake.take(said)
+        except StoreUnavailable:
+            # Intake asks the store about what concerns us, and about threads, of which only the marks tell meanwhile.
+            ours = said.addressed or where.place is not Place.THREAD or self._marks.follows(where)
+            if ours and not said.from_bot:
+                self._unkept(said.address, began)
+            raise
         if outcome.verdict in OURS and where.place is not Place.CHANNEL:  # a channel has the mark of its guild
             self._marks.follow(where, message.id)
         await self._tell(said, outcome, again=again)
@@ -161,8 +179,7 @@ class Gate:
         self._marks.forget(workspace, channel, thread)
 
     async def _read(self, message: discord.Message) -> tuple[Where | None, IncomingMessage | None]:
-        us = our_id(self._client())
-        if not is_speech(message, us):
+        if not is_speech(message, self._us):
             return None, None
         try:
             where = await self._places.of(message.channel)
@@ -172,10 +189,10 @@ class Gate:
         return where, incoming(
             message,
             where,
-            us=us,
+            us=self._us,
             own_roles={own_role.id} if own_role is not None else set(),
             standing=await self._members.standing(message),
-            category=self._places.category_of(where),
+            category=category_of(where, message.guild),
             content=self._content,
         )
 
@@ -190,17 +207,6 @@ class Gate:
             await self._surface.post(said.address, outcome.notice, nonce=nonce)
         except DeliveryError as exc:
             log.info("discord.notice_not_posted", reason=str(exc))
-
-
-def our_id(client: discord.Client) -> int:
-    """Return our own user's id.
-
-    Raises:
-        DeliveryDelayed: the client is not logged in.
-    """
-    if client.user is None:
-        raise DeliveryDelayed("the bot is not logged in to Discord", retry_after=LOGIN)
-    return client.user.id
 
 
 def _may_answer(message: discord.Message, place: Place) -> bool:

@@ -2,24 +2,26 @@
 
 Discord waits 3 seconds for the first response and takes what follows for 15 minutes. So the acknowledgement is the first
 thing that happens, and what could not be acknowledged is not carried out: its maker was told that it failed and will repeat
-it, or another process was first.
+it, or another process was first. While two sessions hear one shard both are told of each interaction, and Discord takes one
+acknowledgement.
 """
 
 import io
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 import discord
 import structlog
 
 from bot.adapters.discord.places import PLATFORM, Places
-from bot.adapters.discord.rest_errors import translated
+from bot.adapters.discord.rest_errors import Code, translated
 from bot.adapters.discord.surface import LIMITS
 from bot.adapters.failures import describe
 from bot.adapters.where import Where
 from bot.chat import words
 from bot.chat.protocol import Address, CommandReply, DeliveryError, ReplyFile, Unreachable
-from bot.chat.splitting import split
+from bot.chat.splitting import parts_of
 
 PARTS = 5
 """Messages of one reply; a longer one is a file."""
@@ -41,7 +43,7 @@ async def respond(
         with translated(repeatable=False):
             await interaction.response.defer(ephemeral=private)
     except DeliveryError as exc:
-        log.warning("interaction.dead", kind=interaction.type.name, reason=str(exc))
+        note_unanswered(interaction, exc)
         return
     try:
         reply = await work()
@@ -52,6 +54,15 @@ async def respond(
         await _answer(interaction, reply.text, private=private)
     for file in reply.files:
         await _hand_over(interaction, file)
+
+
+def note_unanswered(interaction: discord.Interaction[Any], exc: DeliveryError) -> None:
+    """Log that an interaction could not be acknowledged; that another process did it is as it should be."""
+    first = exc.__cause__
+    if isinstance(first, discord.HTTPException) and first.code == Code.ALREADY_ANSWERED:
+        log.debug("interaction.taken_elsewhere", kind=interaction.type.name)
+    else:
+        log.warning("interaction.dead", kind=interaction.type.name, reason=str(exc))
 
 
 async def place_of(
@@ -75,7 +86,7 @@ async def place_of(
 
 
 async def _answer(interaction: discord.Interaction[Any], text: str, *, private: bool) -> None:
-    replies = [part.text for part in split(text, LIMITS.part, LIMITS.measure)]
+    replies = [part.text for part in islice(parts_of(text, LIMITS.part, LIMITS.measure), PARTS + 1)]
     try:
         with translated(repeatable=False):
             if len(replies) > PARTS:

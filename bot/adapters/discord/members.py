@@ -31,7 +31,7 @@ class Members:
     """Knows what authors are by their messages, or by asking Discord, each of them at most once a minute."""
 
     def __init__(self, client: Callable[[], discord.Client], clock: Clock) -> None:
-        """`client` returns the one that is logged in now; it raises DeliveryDelayed while there is none."""
+        """`client` returns one that is logged in now; it raises DeliveryDelayed while there is none."""
         self._client = client
         self._clock = clock
         self._asking = asyncio.Semaphore(AT_ONCE)
@@ -53,7 +53,7 @@ class Members:
         async with self._asking:
             if known := self._remembered(workspace, user):  # somebody asked meanwhile
                 return known
-            answer = await self._ask(int(workspace), user)
+            answer = await self._ask(message.guild, user)
             self._remember(workspace, user, answer)
             return answer
 
@@ -68,14 +68,16 @@ class Members:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    async def _ask(self, workspace: int, user: int) -> Standing:
-        guild = self._client().get_guild(workspace)
+    async def _ask(self, guild: discord.Guild | None, user: int) -> Standing:
         if guild is None:  # we are not in it any more
             return UNKNOWN
+        client = self._client()
         try:
             with translated(repeatable=True):
                 async with time_limit(self._clock, PATIENCE):
-                    return of_member(await guild.fetch_member(user))
+                    told = await client.http.get_member(guild.id, user)
+                # The guild's own way to ask ends with the session in which the message was read.
+                return of_member(discord.Member(data=told, guild=guild, state=guild._state))
         except DeliveryDelayed:
             raise
         except DeliveryError as exc:

@@ -22,10 +22,10 @@ PATIENCE = timedelta(seconds=10)
 
 
 class Places:
-    """Knows channels by what the library has cached, by what it was told, and by asking Discord once."""
+    """Knows channels by themselves, by what it was told, and by asking Discord once."""
 
     def __init__(self, client: Callable[[], discord.Client], clock: Clock) -> None:
-        """`client` returns the one that is logged in now; it raises DeliveryDelayed while there is none."""
+        """`client` returns one that is logged in now; it raises DeliveryDelayed while there is none."""
         self._client = client
         self._clock = clock
         self._parents: OrderedDict[int, int] = OrderedDict()
@@ -57,21 +57,14 @@ class Places:
             return Where(place=Place.THREAD, workspace=workspace, channel=str(parent), thread=str(channel.id))
         return Where(place=Place.CHANNEL, workspace=workspace, channel=str(channel.id))
 
-    def category_of(self, where: Where) -> str:
-        """Return the category that a place's channel stands under, "" for none or one that is not known."""
-        category = getattr(self._client().get_channel(int(where.channel)), "category_id", None)
-        return str(category) if category is not None else ""
-
     async def _ask(self, channel_id: int) -> int:
         client = self._client()
-        channel = client.get_channel(channel_id)
-        if channel is None:
-            with translated(repeatable=True):
-                async with time_limit(self._clock, PATIENCE):
-                    try:
-                        channel = await client.fetch_channel(channel_id)
-                    except discord.InvalidData:  # of a kind that came after this version of the library
-                        return 0
+        with translated(repeatable=True):
+            async with time_limit(self._clock, PATIENCE):
+                try:
+                    channel = await client.fetch_channel(channel_id)
+                except discord.InvalidData:  # of a kind that came after this version of the library
+                    return 0
         return channel.parent_id if isinstance(channel, discord.Thread) else 0
 
 
@@ -79,6 +72,12 @@ def workspace_of(channel: object) -> str:
     """Return the guild that a channel is in, "" for direct messages."""
     guild = getattr(channel, "guild_id", None) or getattr(getattr(channel, "guild", None), "id", None)
     return str(guild) if guild is not None else ""
+
+
+def category_of(where: Where, guild: discord.Guild | None) -> str:
+    """Return the category that a place's channel stands under, "" for none or one that is not known."""
+    category = getattr(guild.get_channel(int(where.channel)), "category_id", None) if guild is not None else None
+    return str(category) if category is not None else ""
 
 
 def known_parent(channel: object) -> int | None:

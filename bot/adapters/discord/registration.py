@@ -14,16 +14,13 @@ from discord import app_commands
 
 from bot.adapters.discord.buttons import control_button
 from bot.adapters.discord.context_menu import AskAbout
+from bot.adapters.discord.interactions import note_unanswered
 from bot.adapters.discord.places import Places
 from bot.adapters.discord.rest_errors import FAILURES, translated
 from bot.adapters.discord.slash import SlashCommands
+from bot.adapters.protocol import Inside
 from bot.chat import words
-from bot.chat.authority import Authority
-from bot.chat.commands import Commands
-from bot.chat.controls import ControlPresses
-from bot.chat.intake import Intake
 from bot.chat.protocol import DeliveryError
-from bot.chat.rules import RuleBook
 from bot.clock import Clock, time_limit
 from store import Store, StoreError
 
@@ -53,35 +50,26 @@ class Tree(app_commands.CommandTree[Any]):
             with translated(repeatable=False):
                 await interaction.response.send_message(words.COMMAND_CHANGED, ephemeral=True)
         except DeliveryError as exc:
-            log.warning("interaction.dead", kind=interaction.type.name, reason=str(exc))
+            note_unanswered(interaction, exc)
 
 
-async def install(
-    client: discord.Client,
-    *,
-    commands: Commands,
-    presses: ControlPresses,
-    intake: Intake,
-    authority: Authority,
-    store: Store,
-    rules: RuleBook,
-    clock: Clock,
-) -> None:
-    """Let a client that has logged in, and is not connected yet, take commands, presses and menu entries.
-
-    Never raises for what Discord or the store do: what people say matters more than what they can choose from a menu.
-    """
+def install(client: discord.Client, inside: Inside, clock: Clock) -> Tree:
+    """Let a client that has not logged in yet take commands, presses and menu entries."""
     places = Places(lambda: client, clock)
-    client.add_dynamic_items(control_button(presses, places, clock))
+    client.add_dynamic_items(control_button(inside.presses, places, clock))
     tree = Tree(client)
-    for group in SlashCommands(commands, places=places, rules=rules, clock=clock).groups():
+    for group in SlashCommands(inside.commands, places=places, rules=inside.rules, clock=clock).groups():
         tree.add_command(group)
-    tree.add_command(AskAbout(intake, authority=authority, places=places, rules=rules).entry())
-    await _register(tree, store, clock)
+    tree.add_command(AskAbout(inside.intake, authority=inside.authority, places=places, rules=inside.rules).entry())
+    return tree
 
 
-async def _register(tree: Tree, store: Store, clock: Clock) -> None:
-    """Tell Discord the commands unless it has been told exactly these; what fails is tried again at the next start."""
+async def register(tree: Tree, store: Store, clock: Clock) -> None:
+    """Tell Discord the commands of a client that is logged in, unless it has been told exactly these.
+
+    Never raises for what Discord or the store do: what people say matters more than what they can choose from a menu. What
+    fails is tried again at the next start.
+    """
     note = f"discord.commands.{tree.client.application_id}"
     seal = seal_of(tree)
     try:

@@ -15,7 +15,7 @@ import structlog
 from discord import AppCommandOptionType, app_commands
 
 from bot.adapters.discord.interactions import place_of, respond
-from bot.adapters.discord.places import PLATFORM, Places
+from bot.adapters.discord.places import PLATFORM, Places, category_of
 from bot.adapters.discord.standing import of_caller
 from bot.chat.commands import SUGGESTIONS, TABLE, Command, Commands, Group
 from bot.chat.options import Option, OptionKind, OptionRefused, join_options
@@ -115,7 +115,7 @@ class SlashCommands:
             author_id=author_id,
             author_name=interaction.user.display_name,
             standing=of_caller(interaction),
-            category=self._places.category_of(where),
+            category=category_of(where, interaction.guild),
             at=self._clock.now(),
         )
 

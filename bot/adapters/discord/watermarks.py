@@ -4,9 +4,13 @@ Two kinds of mark, both a message's id. A guild's says that nothing said in it u
 mentions begins behind it. A place's (a direct message, a thread, a channel where every message counts) is the last message
 handled there; its history is read from behind it. While a workspace is held, between a new session and the end of its
 catch-up, its marks stay where they are: what is heard live lies behind a gap.
+
+Only marks of shards that this process hears are kept here. Two that hear one shard for a while may both write its marks:
+what either has handled is in the store that they share, and a mark never goes back there.
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,10 +18,11 @@ from datetime import timedelta
 import structlog
 
 from bot.adapters.discord.places import PLATFORM
+from bot.adapters.discord.shard import Shard
 from bot.adapters.where import Where
 from bot.chat.protocol import Place
 from bot.clock import Clock, time_limit
-from store import Store, StoreClosed, StoreUnavailable, Watermark
+from store import Store, StoreError, Watermark
 
 log = structlog.get_logger(__name__)
 
@@ -56,22 +61,38 @@ class Watermarks:
         self._places: dict[int, tuple[Where, _Mark]] = {}
         """By the id of the channel or thread in which messages arrive."""
         self._held: set[str] = set()
+        self._shards: set[Shard] = set()
         self._new = asyncio.Event()
 
-    async def restore(self) -> None:
-        """Begin with what the store keeps.
+    async def take_over(self, shard: Shard) -> None:
+        """Keep a shard's marks from now on: what the store has of them, all held until they are released.
+
+        Done again, it learns what another process has begun to follow meanwhile, and leaves alone what is known here.
 
         Raises:
             StoreUnavailable.
         """
-        for stored in await self._store.watermarks(PLATFORM):
+        kept = [stored for stored in await self._store.watermarks(PLATFORM) if shard.hears(stored.workspace)]
+        if shard not in self._shards:
+            # What is still in hand here from an earlier time says nothing of what another process has heard since.
+            self._held |= {stored.workspace for stored in kept}
+            self._shards.add(shard)
+        for stored in kept:
             mark = _Mark(stored.position, kept=stored.position)
             if stored.channel:
                 place = Place.THREAD if stored.thread else Place.CHANNEL if stored.workspace else Place.DIRECT
                 where = Where(place=place, workspace=stored.workspace, channel=stored.channel, thread=stored.thread)
-                self._places[_number(where)] = (where, mark)
-            else:
+                self._places.setdefault(_number(where), (where, mark))
+            elif self._guild(stored.workspace).mark is None:
                 self._guild(stored.workspace).mark = mark
+
+    async def let_go(self, shard: Shard) -> None:
+        """Write a shard's marks once more, and forget them here: another process goes on with them."""
+        await self.write()
+        self._shards.discard(shard)
+        self._guilds = {workspace: guild for workspace, guild in self._guilds.items() if self._ours(workspace)}
+        self._places = {number: place for number, place in self._places.items() if self._ours(place[0].workspace)}
+        self._held = {workspace for workspace in self._held if self._ours(workspace)}
 
     def guilds(self) -> list[str]:
         """Name the guilds that have a mark."""
@@ -89,7 +110,8 @@ class Watermarks:
 
     def hold(self, workspace: str) -> None:
         """Keep the marks of a workspace where they are: something may have been missed."""
-        self._held.add(workspace)
+        if self._ours(workspace):
+            self._held.add(workspace)
 
     @property
     def held(self) -> frozenset[str]:
@@ -100,24 +122,35 @@ class Watermarks:
         """Let them go on: what was missed has been read."""
         self._held.discard(workspace)
 
+    def reached(self, workspace: str, position: int, places: Mapping[Where, int]) -> None:
+        """Note that a guild was read up to `position` and its places each as far as that, though it stays held; written at
+        once: who dies before it is released need not read all of it again."""
+        guild = self._guild(workspace)
+        if guild.mark is not None:
+            guild.mark.position = max(guild.mark.position, min([position, *(waits - 1 for waits in guild.in_hand)]))
+        for where, read in places.items():
+            if _number(where) in self._places:
+                mark = self._places[_number(where)][1]
+                mark.position = max(mark.position, read)
+        self._new.set()
+
     def begin(self, workspace: str, position: int) -> None:
         """Give a guild that has none a mark, written at once: what was said up to there is not looked for.
 
         A process that dies before its first mark is written takes its next start for the first.
         """
-        guild = self._guild(workspace)
-        if guild.mark is None:
-            guild.mark = _Mark(position)
+        if self._ours(workspace) and self._guild(workspace).mark is None:
+            self._guild(workspace).mark = _Mark(position)
             self._new.set()
 
     def arrived(self, workspace: str, position: int) -> None:
         """Note that a message is in hand."""
-        if workspace:
+        if workspace and self._ours(workspace):
             self._guild(workspace).in_hand.add(position)
 
     def handled(self, workspace: str, channel: int, position: int) -> None:
         """Note that a message was handled, and so was all that had arrived in its channel before it."""
-        if workspace:
+        if workspace and self._ours(workspace):
             guild = self._guild(workspace)
             guild.in_hand.discard(position)
             if guild.mark is not None:
@@ -128,9 +161,13 @@ class Watermarks:
 
     def follow(self, where: Where, position: int) -> None:
         """Keep a mark for a place from now on, written at once, beginning at a message of it that is handled."""
-        if _number(where) not in self._places:
+        if self._ours(where.workspace) and _number(where) not in self._places:
             self._places[_number(where)] = (where, _Mark(position))
             self._new.set()
+
+    def follows(self, where: Where) -> bool:
+        """Tell whether a thread or a direct message has a mark here: we take part in it."""
+        return _number(where) in self._places
 
     def forget(self, workspace: str, channel: str = "", thread: str = "") -> None:
         """Drop the marks of a workspace, a channel with its threads, or a thread: it is gone."""
@@ -146,7 +183,7 @@ class Watermarks:
         self.forget(where.workspace, where.channel, where.thread)
         try:
             await self._store.unmark(PLATFORM, where.workspace, where.channel, where.thread)
-        except (StoreUnavailable, StoreClosed) as exc:
+        except StoreError as exc:
             log.warning("discord.marks_not_kept", reason=str(exc))
 
     async def run(self) -> None:
@@ -165,7 +202,7 @@ class Watermarks:
             return
         try:
             await self._store.mark(PLATFORM, [mark for mark, _ in moved], at=self._clock.now())
-        except (StoreUnavailable, StoreClosed) as exc:
+        except StoreError as exc:
             log.warning("discord.marks_not_kept", reason=str(exc))
             return
         for written, mark in moved:
@@ -187,6 +224,9 @@ class Watermarks:
             place = Watermark(workspace=where.workspace, channel=where.channel, thread=where.thread, position=mark.position)
             moved.append((place, mark))
         return [(written, mark) for written, mark in moved if written.position > mark.kept]
+
+    def _ours(self, workspace: str) -> bool:
+        return any(shard.hears(workspace) for shard in self._shards)
 
     def _guild(self, workspace: str) -> _Guild:
         return self._guilds.setdefault(workspace, _Guild())

@@ -3,8 +3,8 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -23,16 +23,21 @@ from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.native_stop import NativeStop
 from bot.adapters.slack.oauth import InstallPages
 from bot.adapters.slack.people import People
+from bot.adapters.slack.put_off import PutOff
 from bot.adapters.slack.registration import register
+from bot.adapters.slack.replicas import Replicas
 from bot.adapters.slack.socket import FIRST_PAUSE, LONGEST_PAUSE, SocketMode
+from bot.adapters.slack.stamps import position_at, ts_of
 from bot.adapters.slack.standing import Standings
 from bot.adapters.slack.surface import SlackSurface
 from bot.adapters.slack.uninstalls import Uninstalls
 from bot.adapters.slack.user_groups import UserGroups, named_by
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
+from bot.chat.away import Away
 from bot.chat.policy import Rules
 from bot.chat.protocol import Address, DeliveryDelayed, DeliveryError, Unreachable
+from bot.chat.unanswered import Unanswered
 from bot.clock import Clock
 from store import StoreUnavailable
 
@@ -63,6 +68,7 @@ class _Intake:
     door: Door
     socket: SocketMode | None
     gaps: Gaps
+    away: Away
     people: People
     groups: UserGroups
     afterwards: Afterwards
@@ -73,6 +79,7 @@ class _Intake:
         if self.socket is not None:
             await self.socket.close()
         await self.gaps.close()
+        await self.away.close()
         await self.afterwards.close()
         await self.people.close()
         await self.groups.close()
@@ -84,7 +91,18 @@ class SlackAdapter:
 
     platform = PLATFORM
 
-    def __init__(self, credentials: Credentials, *, clock: Clock, rng: random.Random, api_base_url: str = SLACK) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        api_base_url: str = SLACK,
+        replicated: bool = False,
+    ) -> None:
+        """`replicated`: other replicas may work on the same store."""
+        self._replicated = replicated
+        self._replicas = Replicas(clock)
         self._credentials = credentials
         self._clock = clock
         self._rng = rng
@@ -107,7 +125,13 @@ class SlackAdapter:
         self._intake: _Intake | None = None
         self._native_stop: NativeStop | None = None
         self._afterwards = Afterwards(clock)
-        self.surface = SlackSurface(self._clients, clock, api_base_url=api_base_url, on_stopped=self._person_stopped)
+        self.surface = SlackSurface(
+            self._clients,
+            clock,
+            api_base_url=api_base_url,
+            on_stopped=self._person_stopped,
+            replicas=lambda: self._replicas.count,
+        )
 
     @property
     def mounts(self) -> Sequence[Mount]:
@@ -130,6 +154,13 @@ class SlackAdapter:
             await self._afterwards.close()
             await self._clients.close()
 
+    @property
+    def shared(self) -> bool:
+        return False  # Slack gives each event to one of the connections, and again to another when that one goes
+
+    async def hand_over(self) -> None:
+        pass
+
     async def stop_intake(self) -> None:
         if self._intake is not None:
             await self._intake.stop()
@@ -150,15 +181,27 @@ class SlackAdapter:
             return inside.rules.of(PLATFORM, workspace, channel)
 
         clients, clock, afterwards, api = self._clients, self._clock, self._afterwards, WebApi(self._clients, self._clock)
-        people, groups, marks = People(clients, clock), UserGroups(api, clock), Watermarks(inside.store, clock)
+        people, groups = People(clients, clock), UserGroups(api, clock)
+        marks = Watermarks(inside.store, clock, replicated=self._replicated, missed=lambda: gaps.began())
         standings = Standings(people, groups, clock, named=named_by(inside.rules))
         await self._restore(marks)
+        await self._replicas.announce(inside.store)
         app = build_app(clients)
         registered = register(
             app, inside, api=api, lookup=people.names, standings=standings, afterwards=afterwards, clock=clock
         )
         self._native_stop = registered.native_stop
         Uninstalls(inside.store, clients, marks=marks, rules=inside.rules).listen(app)
+
+        async def once(name: str) -> bool:
+            return await inside.store.once(name, at=clock.now())
+
+        async def bring() -> None:
+            await put_off.bring()
+
+        away = Away(
+            self.surface, clock, check=inside.store.check, since=_said_since, rank=lambda: self._replicas.rank, back=bring
+        )
         gate = Gate(
             inside.intake,
             marks,
@@ -171,15 +214,21 @@ class SlackAdapter:
             api=api,
             rules=rules,
             may_speak=inside.authority.may_speak,
+            once=once,
+            unkept=away.unkept,
             typed=registered.typed.take,
         )
-        gaps = Gaps(gate, marks, api, clock, self._rng)
-        hear(app, gate, missed=gaps.began)
+        unanswered = Unanswered(self.surface, clock, once=once)
+        sharing = inside.store if self._replicated else None
+        gaps = Gaps(gate, marks, api, clock, self._rng, unanswered=unanswered, sharing=sharing)
+        put_off = PutOff(gate.take, clock, failed=away.failed, missed=gaps.began)
+        hear(app, put_off.take, missed=gaps.began)
         socket = self._socket_mode(gaps)
         self._intake = _Intake(
             door=self._door,
             socket=socket,
             gaps=gaps,
+            away=away,
             people=people,
             groups=groups,
             afterwards=afterwards,
@@ -191,7 +240,10 @@ class SlackAdapter:
             )
             self._pages.open(inside.store, self._installations, clients)
         self._door.open(app)
-        writing = asyncio.create_task(marks.run(), name="slack.marks")
+        beside = [
+            asyncio.create_task(marks.run(), name="slack.marks"),
+            asyncio.create_task(self._replicas.run(inside.store), name="slack.replicas"),
+        ]
         try:
             if socket is not None:
                 await socket.run()
@@ -199,14 +251,21 @@ class SlackAdapter:
                 gaps.began()
             await asyncio.Event().wait()  # until cancelled: the surface is still needed
         finally:
-            writing.cancel()
-            await asyncio.wait([writing])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
     def _socket_mode(self, gaps: Gaps) -> SocketMode | None:
         if self._credentials.app_token is None:
             return None
         return SocketMode(
-            self._credentials.app_token, self._clients.client, self._door, self._clock, self._rng, missed=gaps.began
+            self._credentials.app_token,
+            self._clients.client,
+            self._door,
+            self._clock,
+            self._rng,
+            missed=gaps.began,
+            replicas=lambda: self._replicas.count,
         )
 
     async def _require_bot_token(self) -> None:
@@ -250,3 +309,7 @@ class SlackAdapter:
         if stop is not None:
             thread = address.thread or address.reply_to
             self._afterwards.begin("stop", lambda: stop.stop(address.workspace, address.channel, thread))
+
+
+def _said_since(address: Address, moment: datetime) -> Address:
+    return replace(address, reply_to=ts_of(position_at(moment)))

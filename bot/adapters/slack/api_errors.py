@@ -93,12 +93,24 @@ def translated(*, repeatable: bool) -> Iterator[None]:
         raise _unanswered(f"Slack did not answer ({type(exc).__name__})", repeatable=repeatable) from exc
 
 
+def asks_to_wait(failure: DeliveryError) -> bool:
+    """Tell whether Slack refused a call because there were too many; nothing of it was done."""
+    cause = failure.__cause__
+    return isinstance(failure, DeliveryDelayed) and isinstance(cause, SlackApiError) and _limits(cause.response)
+
+
+def _limits(answer: Any) -> bool:
+    status = _number(getattr(answer, "status_code", None) or getattr(answer, "status", 0))
+    data = getattr(answer, "data", None)
+    return status == 429 or (data.get("error") if isinstance(data, Mapping) else None) in _ASKS_TO_WAIT
+
+
 def _meaning(exc: SlackApiError, *, repeatable: bool) -> DeliveryError:
     answer: Any = exc.response
     status = _number(getattr(answer, "status_code", None) or getattr(answer, "status", 0))
     data = getattr(answer, "data", None)
     code = data.get("error") if isinstance(data, Mapping) else None
-    if status == 429 or code in _ASKS_TO_WAIT:
+    if _limits(answer):
         delayed = DeliveryDelayed(f"Slack asks to wait ({code or status})", retry_after=_retry_after(answer))
         method = str(getattr(answer, "api_url", "")).rpartition("/")[2]
         log.info("slack.asked_to_wait", method=method, seconds=delayed.retry_after.total_seconds())

@@ -9,6 +9,7 @@ import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.adapters.fencing import fencing
 from bot.adapters.slack.api_errors import MOMENT, SlackRefused, TokenDead, translated
 from bot.adapters.slack.log_lines import sdk_log
 from bot.adapters.slack.memory import remember
@@ -75,6 +76,7 @@ class SlackClients:
                 timeout=TIMEOUT,
                 cookie_jar=aiohttp.DummyCookieJar(),  # workspaces have nothing to do with each other
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+                trace_configs=[fencing(aiohttp.TraceConfig())],
             )
         return self._session
 
@@ -87,7 +89,12 @@ class SlackClients:
         """
         known = self._clients.get(workspace)
         if known is None or self._clock.monotonic() >= known.until:
-            token = await self._token_of(workspace)
+            try:
+                token = await self._token_of(workspace)
+            except DeliveryDelayed:
+                if known is None:
+                    raise
+                return known.client  # while the store is away; Slack itself says when the token is not valid any more
             if token is None:
                 self._clients.pop(workspace, None)
                 raise Unreachable("the app is not installed in this workspace: install it anew")

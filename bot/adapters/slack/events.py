@@ -8,6 +8,8 @@ delivers it again, at once, after a minute and after five. Only the last of thes
 """
 
 import asyncio
+import contextlib
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -38,9 +40,9 @@ from bot.adapters.where import Where
 from bot.chat.callers import Caller
 from bot.chat.intake import IGNORED, Intake, Outcome, Verdict
 from bot.chat.policy import Rules, address_of
-from bot.chat.protocol import CommandReply, DeliveryDelayed, IncomingMessage, Place, Surface
+from bot.chat.protocol import Address, CommandReply, DeliveryDelayed, IncomingMessage, Place, Surface
 from bot.clock import Clock
-from store import MessageName
+from store import MessageName, StoreUnavailable
 
 GONE = frozenset(
     {"channel_archive", "channel_deleted", "channel_left", "group_archive", "group_deleted", "group_left"},
@@ -91,10 +93,13 @@ class Gate:
         api: WebApi,
         rules: Callable[[str, str], Rules],
         may_speak: Callable[[Caller], str],
+        once: Callable[[str], Awaitable[bool]],
+        unkept: Callable[[Address, timedelta], None] = lambda address, since: None,
         typed: Typed = _no_commands,
     ) -> None:
-        """`rules` are those of a workspace's channel, `may_speak` the `Authority`'s; `typed` carries out messages that are
-        commands."""
+        """`rules` are those of a workspace's channel, `may_speak` the `Authority`'s, and `once` tells the first of all who
+        ask for a name; `unkept` is told where a message to us could not be stored, and since when that was tried; `typed`
+        carries out messages that are commands."""
         self._intake = intake
         self._marks = marks
         self._people = people
@@ -106,6 +111,8 @@ class Gate:
         self._api = api
         self._rules = rules
         self._may_speak = may_speak
+        self._once = once
+        self._unkept = unkept
         self._typed = typed
         self._edits: dict[Message, str] = {}
         """When messages were last edited: two edits may arrive in the wrong order."""
@@ -113,8 +120,6 @@ class Gate:
         """Edits that arrived before their messages did: when, and to which text."""
         self._removed: dict[Message, None] = {}
         """Messages that were deleted: the deletion may arrive before the message does."""
-        self._told: dict[Message, str] = {}
-        """What authors were told: a mention is two events, and what is refused is not known by the store."""
 
     async def take(self, event: Json, us: Us, *, event_id: str, delivery: int = 0) -> None:
         """Take in an event of any kind; those that say nothing to us are ignored. `delivery`: how often it came before."""
@@ -147,6 +152,16 @@ class Gate:
         if outcome.verdict in OURS:
             self._follow(where, message)
         return outcome
+
+    async def overdue(self, raw: Json, us: Us) -> IncomingMessage | None:
+        """Return a message that came too long ago to be taken in, if its author may wait for an answer; else None."""
+        message = incoming(raw, us)
+        if message is None or not await self._intake.concerns_us(message):
+            return None
+        heard = await self._heard(raw, us, last=True)
+        if heard is None or recognised(command_line(raw, us)) is not None:
+            return None
+        return heard[0] if await self._intake.is_unanswered(heard[0]) else None
 
     async def changed(self, event: Json, us: Us, *, last: bool = False) -> None:
         """Take in a change of a message. A preview that Slack adds is none, and neither is our own answer as it grows."""
@@ -185,15 +200,27 @@ class Gate:
 
     async def _said(self, raw: Json, us: Us, message: IncomingMessage, *, last: bool) -> Outcome:
         # Most of what is said in a channel is none of our business; nobody's name is asked for that.
-        if not await self._intake.concerns_us(message):
+        began = self._clock.monotonic()
+        try:
+            concerns_us = await self._intake.concerns_us(message)
+        except StoreUnavailable:
+            if not self._marks.follows(where_of(raw, us)):
+                raise
+            concerns_us = True  # we take part in that thread, as far as is known without the store
+        if not concerns_us:
             return IGNORED
         heard = await self._heard(raw, us, event_id=message.event_id, last=last)
         if heard is None:
             return IGNORED
         message, command = heard
-        if await self._typed(command, command_line(raw, us)):
-            return IGNORED
-        outcome = await self._intake.take(message)
+        try:
+            if await self._typed(command, command_line(raw, us)):
+                return IGNORED
+            outcome = await self._intake.take(message)
+        except StoreUnavailable:
+            if not message.from_bot:
+                self._unkept(message.address, began)
+            raise
         self._tell(message, outcome)
         return outcome
 
@@ -232,13 +259,16 @@ class Gate:
             self._marks.follow(replace(where, place=place, thread=thread), position)
 
     def _tell(self, message: IncomingMessage, outcome: Outcome) -> None:
-        name = _name(message)
-        if not outcome.notice or self._told.get(name) == outcome.notice:
+        """Say a notice once: a mention is two events, perhaps at two replicas, and what is refused is not stored."""
+        if not outcome.notice:
             return
-        remember(self._told, name, outcome.notice)
+        name = "/".join(("slack.notice", *_name(message), f"{zlib.crc32(outcome.notice.encode()):x}"))
         address = address_of(message, self._rules_of(message))
 
         async def post() -> None:
+            with contextlib.suppress(StoreUnavailable):  # said twice is better than not at all
+                if not await self._once(name):
+                    return
             if outcome.aside and message.place is not Place.DIRECT:
                 await tell(self._api, address, message.author_id, CommandReply(text=outcome.notice))
                 return

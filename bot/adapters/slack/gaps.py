@@ -2,7 +2,8 @@
 
 Slack delivers again for some six minutes only. Direct messages, threads in which we take part and channels where somebody
 spoke to us are read by their history from their marks on, the places that were used last first, at most 6 hours back and 200
-messages of a place. Older messages that were edited or deleted meanwhile stay as they were: Slack does not tell of it.
+messages of a place. What was said to us before that is told of in one line where it was said. Messages of before our absence
+that were edited or deleted meanwhile stay as they were: Slack does not tell of it.
 """
 
 import asyncio
@@ -21,18 +22,23 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.adapters.failures import describe
 from bot.adapters.slack.api_errors import SlackRefused, TokenDead
 from bot.adapters.slack.events import OURS, Gate
-from bot.adapters.slack.inbound import Us
+from bot.adapters.slack.inbound import PLATFORM, Us
 from bot.adapters.slack.stamps import position_at, position_of, ts_of
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
 from bot.adapters.where import Where
-from bot.chat.protocol import DeliveryDelayed, DeliveryError, MessageGone, Place, Unreachable
+from bot.chat.pacing import Pacers
+from bot.chat.protocol import Budget, DeliveryDelayed, DeliveryError, MessageGone, Place, Unreachable
+from bot.chat.unanswered import Unanswered
 from bot.clock import Clock
 from store import StoreClosed, StoreUnavailable
+from store.protocol_sharing import Sharing
 
 log = structlog.get_logger(__name__)
 
 OLDEST = timedelta(hours=6)
+FORGOTTEN = timedelta(days=7)
+"""Who has waited for longer hears nothing of it: it would take long to read, and the line be a surprise."""
 MESSAGES = 200
 """Messages of one place that are read. Who wrote more than that does not wait for an answer to each."""
 PLACES = 500
@@ -70,7 +76,6 @@ class _Round:
     unknown_authors: int = 0
     """Messages whose authors Slack did not tell of when they were brought."""
     long_waits: int = 0
-    called: dict[str, timedelta] = field(default_factory=dict)
 
     @property
     def slow(self) -> bool:
@@ -81,17 +86,56 @@ class _Round:
 class Gaps:
     """Reads what was missed, one task for each workspace."""
 
-    def __init__(self, gate: Gate, marks: Watermarks, api: WebApi, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        marks: Watermarks,
+        api: WebApi,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        unanswered: Unanswered,
+        sharing: Sharing | None = None,
+    ) -> None:
+        """`sharing` is the store of several replicas, which keep one pace."""
         self._gate = gate
+        self._pacers = Pacers(clock, sharing)
+        self._replicated = sharing is not None
         self._marks = marks
+        self._unanswered = unanswered
         self._api = api
         self._clock = clock
         self._rng = rng
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._learning: asyncio.Task[None] | None = None
         self._closed = False
 
     def began(self) -> None:
         """Read what was missed up to now; where a reading is under way, it begins anew. To be called when we hear again."""
+        for workspace in self._marks.workspaces():
+            self._marks.hold(workspace)
+        if not self._replicated:
+            self._begin_all()
+        elif self._learning is None and not self._closed:
+            self._learning = asyncio.create_task(self._learn(), name="slack.gap")
+
+    async def _learn(self) -> None:
+        """Begin once we know which places other replicas have followed: they may be no more."""
+        pause = FIRST_RETRY
+        while True:
+            try:
+                await self._marks.restore()
+            except StoreUnavailable:
+                await self._clock.sleep(pause)
+                pause = min(pause * 2, LONGEST_RETRY)
+            except StoreClosed:
+                return
+            else:
+                break
+        self._learning = None
+        self._begin_all()
+
+    def _begin_all(self) -> None:
         for workspace in self._marks.workspaces():
             self._marks.hold(workspace)
             self._begin(workspace)
@@ -99,7 +143,7 @@ class Gaps:
     async def close(self) -> None:
         """Stop reading; the marks of what was not read stay held."""
         self._closed = True
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *([self._learning] if self._learning is not None else [])]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -154,6 +198,7 @@ class Gaps:
 
     async def _read_place(self, where: Where, mark: int, us: Us, reading: _Round) -> None:
         try:
+            await self._tell_of_older(where, mark, us, reading)
             found = await self._found(where, mark, reading)
         except TokenDead:
             raise
@@ -180,13 +225,27 @@ class Gaps:
                         await self._bring(reply, where, us, reading)
                     reading.seen.add((thread, mark))
 
+    async def _tell_of_older(self, where: Where, mark: int, us: Us, reading: _Round) -> None:
+        """Say once how much said there to us gets no answer; it is not looked for again."""
+        behind, oldest = max(mark, self._back(FORGOTTEN)), self._back(OLDEST)
+        if mark >= oldest:
+            return
+        page = await self._page(where, behind, "", reading, before=oldest)
+        read = {position: raw for position, raw in _positions(page.get("messages")) if behind < position < oldest}
+        told = [await self._gate.overdue(_placed(read[position], where), us) for position in sorted(read)]
+        overdue = [said for said in told if said is not None]
+        more = bool((page.get("response_metadata") or {}).get("next_cursor"))
+        await self._unanswered.tell(overdue, older_than=OLDEST, more=more)
+        if read:
+            with self._marks.handling(where, max(read)):
+                pass
+
     async def _bring(self, raw: Json, where: Where, us: Us, reading: _Round) -> bool:
         """Bring a message in; tell whether it is part of a conversation of ours."""
-        kind = "im" if where.place is Place.DIRECT else "channel"
         reading.messages += 1
         last = reading.unknown_authors >= UNKNOWN_AUTHORS
         try:
-            outcome = await self._gate.said({**raw, "channel": where.channel, "channel_type": kind}, us, last=last)
+            outcome = await self._gate.said(_placed(raw, where), us, last=last)
         except DeliveryDelayed:
             reading.unknown_authors += 1
             raise
@@ -197,7 +256,7 @@ class Gaps:
 
     async def _found(self, where: Where, mark: int, reading: _Round) -> list[Json]:
         """Return what was said behind a mark, oldest first: the newest of a channel, the oldest of a thread."""
-        behind = max(mark, position_at(self._clock.now() - OLDEST))
+        behind = max(mark, self._back(OLDEST))
         found: dict[int, Json] = {}
         cursor = ""
         while True:
@@ -211,15 +270,17 @@ class Gaps:
         kept = sorted(found)[:MESSAGES] if where.thread else sorted(found)[-MESSAGES:]
         return [found[position] for position in kept]
 
-    async def _page(self, where: Where, behind: int, cursor: str, reading: _Round) -> Json:
+    async def _page(self, where: Where, behind: int, cursor: str, reading: _Round, *, before: int = 0) -> Json:
         method = "conversations.replies" if where.thread else "conversations.history"
         asked: Json = {"channel": where.channel, "oldest": ts_of(behind), "limit": MESSAGES}
         if cursor:
             asked["cursor"] = cursor
+        if before:
+            asked["latest"] = ts_of(before)
         while True:
             if reading.slow:
                 asked["limit"] = SLOW_MESSAGES
-            await self._pace(method, reading)
+            await self._pace(where.workspace, method, reading)
             try:
                 return await self._api.ask(where.workspace, partial(_ask, where.thread, asked))
             except DeliveryDelayed as exc:
@@ -230,16 +291,23 @@ class Gaps:
                 log.info("slack.gap_waits", workspace=where.workspace, seconds=exc.retry_after.total_seconds())
                 await self._clock.sleep(exc.retry_after)
 
-    async def _pace(self, method: str, reading: _Round) -> None:
-        pace = SLOW_PACE if reading.slow else PACE
-        since = reading.called.get(method)
-        if since is not None:
-            await self._clock.sleep(since + pace - self._clock.monotonic())
-        reading.called[method] = self._clock.monotonic()
+    def _back(self, age: timedelta) -> int:
+        """Return the position that a message of this age has."""
+        return position_at(self._clock.now() - age)
+
+    async def _pace(self, workspace: str, method: str, reading: _Round) -> None:
+        name = f"{PLATFORM}/{workspace}/{method}"
+        slow = Budget(name=f"{name}/slow", pace=SLOW_PACE)
+        await self._pacers.of(slow if reading.slow else Budget(name=name, pace=PACE)).acquire()
 
 
 def _ask(thread: str, asked: Json, client: AsyncWebClient) -> Awaitable[AsyncSlackResponse]:
     return client.conversations_replies(ts=thread, **asked) if thread else client.conversations_history(**asked)
+
+
+def _placed(raw: Json, where: Where) -> Json:
+    """Add to a message that was read what an event tells of its channel."""
+    return {**raw, "channel": where.channel, "channel_type": "im" if where.place is Place.DIRECT else "channel"}
 
 
 def _positions(messages: Iterable[Json] | None) -> Iterable[tuple[int, Json]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import islice
 
 import structlog
 from slack_bolt.context.respond.async_respond import AsyncRespond
@@ -17,7 +18,7 @@ from bot.adapters.slack.neutral import neutral
 from bot.adapters.slack.web_api import WebApi
 from bot.chat import words
 from bot.chat.protocol import Address, CommandReply, DeliveryError, Measure
-from bot.chat.splitting import split
+from bot.chat.splitting import parts_of
 
 PART = 4000
 """Characters of one message; Slack recommends no more."""
@@ -84,5 +85,5 @@ def texts_of(reply: CommandReply) -> list[str]:
     """Write a reply as Slack's texts: none of them too long, none that mentions anybody, none at all for an empty one."""
     text = f"```\n{reply.text.replace('```', '`')}\n```" if reply.columns else reply.text
     # Cut before it is escaped: an escape that is cut in two is none.
-    texts = [neutral(escape(part.text)) for part in split(text, PART, Measure.CHARACTERS)]
+    texts = [neutral(escape(part.text)) for part in islice(parts_of(text, PART, Measure.CHARACTERS), PARTS + 1)]
     return texts if len(texts) <= PARTS else [*texts[: PARTS - 1], words.REPLY_CUT]

@@ -33,7 +33,8 @@ log = structlog.get_logger(__name__)
 class Signs:
     """Status lines and sessions, by the thread that a reply belongs to."""
 
-    def __init__(self, api: WebApi, clock: Clock) -> None:
+    def __init__(self, api: WebApi, clock: Clock, *, replicas: Callable[[], int] = lambda: 1) -> None:
+        """`replicas` tells how many share what Slack allows."""
         self._api = api
         self._clock = clock
         self._refused_until: dict[str, timedelta] = {}
@@ -42,7 +43,7 @@ class Signs:
         """Workspaces in which the app is no agent, for good."""
         self._sessions: dict[tuple[str, str], Session] = {}
         """By channel and thread: what we have set."""
-        self._begun = Allowance(clock, SESSIONS)
+        self._begun = Allowance(clock, SESSIONS, replicas)
         self._outside: dict[tuple[str, str], None] = {}
         """Status lines of threads that get no answer, since it stands beside them: these have to be taken away."""
 

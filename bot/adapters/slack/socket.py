@@ -120,15 +120,18 @@ class SocketMode:
         rng: random.Random,
         *,
         missed: Callable[[], None],
+        replicas: Callable[[], int] = lambda: 1,
         ping_seconds: float = PING_SECONDS,
     ) -> None:
-        """`web` returns a client without a token, made when it is needed: its session belongs to the event loop."""
+        """`web` returns a client without a token, made when it is needed: its session belongs to the event loop. `replicas`
+        tells how many of us there are: what else is connected with our token works on another store."""
         self._app_token = app_token
         self._web = web
         self._door = door
         self._clock = clock
         self._rng = rng
         self._missed = missed
+        self._replicas = replicas
         self._ping_seconds = ping_seconds
         self._connection: Connection | None = None
         self._heard: timedelta | None = None
@@ -253,9 +256,11 @@ class SocketMode:
         self._heard = self._clock.monotonic()
         if message.get("type") == "hello":
             connections = message.get("num_connections")
-            others = connections - self._open if isinstance(connections, int) else 0
+            others = connections - self._open - (self._replicas() - 1) if isinstance(connections, int) else 0
             if others > 0:
-                log.warning("slack.other_instances", connections=others)
+                log.warning(
+                    "slack.other_instances", connections=others, remedy="one token is for one installation of Parley"
+                )
 
     def _retire(self) -> None:
         connection, self._connection = self._connection, None

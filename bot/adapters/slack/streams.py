@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from bot.adapters.slack.allowances import Allowance
-from bot.adapters.slack.api_errors import MOMENT, SlackRefused
+from bot.adapters.slack.api_errors import MOMENT, SlackRefused, asks_to_wait
 from bot.adapters.slack.blocks import buttons
 from bot.adapters.slack.memory import remember
 from bot.adapters.slack.neutral import before_links, neutral, settled
@@ -54,15 +54,18 @@ class _Stream:
 class Streams:
     """The streams that this process has begun and not ended."""
 
-    def __init__(self, api: WebApi, writer: Writer, clock: Clock, on_stopped: OnStopped) -> None:
-        """`on_stopped` is called when an append finds that a person stopped the stream."""
+    def __init__(
+        self, api: WebApi, writer: Writer, clock: Clock, on_stopped: OnStopped, *, replicas: Callable[[], int] = lambda: 1
+    ) -> None:
+        """`on_stopped` is called when an append finds that a person stopped the stream; `replicas` tells how many share
+        what Slack allows."""
         self._api = api
         self._writer = writer
         self._clock = clock
         self._on_stopped = on_stopped
         self._open: dict[tuple[str, str], _Stream] = {}
         """By channel and ts."""
-        self._starts = Allowance(clock, STARTS)
+        self._starts = Allowance(clock, STARTS, replicas)
         self._off: set[str] = set()
         """Workspaces that have no streams."""
 
@@ -95,6 +98,11 @@ class Streams:
             )
         except SlackRefused as exc:
             self._learn(address.workspace, exc)
+            return None
+        except DeliveryDelayed as exc:
+            if not asks_to_wait(exc):
+                raise
+            self._starts.used_up(address.workspace, lasting=exc.retry_after)
             return None
         if not answer.get("ts"):
             raise OutcomeUnknown("Slack's answer to a stream's start names no message")

@@ -63,14 +63,15 @@ class SlackSurface:
         *,
         api_base_url: str = SLACK,
         on_stopped: Callable[[Address], None] = lambda _: None,
+        replicas: Callable[[], int] = lambda: 1,
     ) -> None:
         """`api_base_url` is the setting: files are also read from its host. `on_stopped` is called when Slack tells, in
-        answer to a write, that a person pressed its own Stop."""
+        answer to a write, that a person pressed its own Stop; `replicas` tells how many share what Slack allows."""
         api = WebApi(clients, clock)
         self._api = api
         self._writer = Writer(api, clock)
-        self._streams = Streams(api, self._writer, clock, on_stopped)
-        self._signs = Signs(api, clock)
+        self._streams = Streams(api, self._writer, clock, on_stopped, replicas=replicas)
+        self._signs = Signs(api, clock, replicas=replicas)
         self._uploads = Uploads(api, clock)
         self._search = Search(api)
         self._files = Files(clients, clock, api_base_url=api_base_url)

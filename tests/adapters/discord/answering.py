@@ -62,11 +62,11 @@ class Bot:
 
 
 @asynccontextmanager
-async def parley(*steps: object, **settings: str) -> AsyncIterator[Bot]:
-    """Run the whole bot, ten times as fast as life, against a Discord whose limits are as much faster."""
+async def parley(*steps: object, times: int = TIMES, **settings: str) -> AsyncIterator[Bot]:
+    """Run the whole bot, so many times as fast as life, against a Discord whose limits are as much faster."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
-    clock, rng = QuickClock(TIMES), random.Random(1)
-    async with FakeDiscord(window=5 * SECOND / TIMES) as discord:
+    clock, rng = QuickClock(times), random.Random(1)
+    async with FakeDiscord(window=5 * SECOND / times) as discord:
         read = load_settings({"DATABASE_URL": "sqlite:///:memory:", "LLM_PROVIDER": "echo", **settings}, None)
         adapter = DiscordAdapter(
             discord.token, clock=clock, rng=rng, api_base_url=discord.api_url, gateway_url=discord.gateway_url

@@ -1,6 +1,6 @@
 """A question on a fake Discord, and a surface that answers it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import discord
 import pytest
@@ -11,6 +11,8 @@ from bot.chat.protocol import (
 )
 from bot.clock import SystemClock
 from tests.adapters.discord.pointing import fake_discord, logged_in
+from tests.adapters.discord.replicas import MEMORY
+from tests.engines.postgres import PostgresServer
 from tests.fakes.discord import Channel, FakeDiscord, Guild, Message, User
 
 
@@ -18,6 +20,16 @@ from tests.fakes.discord import Channel, FakeDiscord, Guild, Message, User
 async def fake() -> AsyncIterator[FakeDiscord]:
     async with fake_discord() as fake:
         yield fake
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where replicas share a store, on each engine."""
+    if request.param == "sqlite":
+        yield MEMORY
+        return
+    with PostgresServer.made(options={"fsync": "off"}) as server:
+        yield server.database()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from datetime import timedelta
 import discord
 
 from bot.adapters.discord.places import PLATFORM
-from bot.adapters.discord.registration import install
+from bot.adapters.discord.registration import install, register
 from bot.adapters.discord.surface import DiscordSurface
 from bot.app import Parley, Reports, build
 from bot.app_governing import rules_of
@@ -44,7 +44,7 @@ class InteractiveClient(discord.Client):
         self._bot = bot
 
     async def setup_hook(self) -> None:
-        await self._bot.install_on(self)
+        await register(install(self, self._bot.inside, self._bot.clock), self._bot.store, self._bot.clock)
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Don't wait: the library's 5 s are for a limit of Discord's that the fake has not."""
@@ -67,20 +67,9 @@ class InteractiveBot:
     authority: Authority
     commands: Commands
     presses: ControlPresses
+    inside: Parley
     client: InteractiveClient | None = None
     connection: asyncio.Task[None] | None = None
-
-    async def install_on(self, client: discord.Client) -> None:
-        await install(
-            client,
-            commands=self.commands,
-            presses=self.presses,
-            intake=self.intake,
-            authority=self.authority,
-            store=self.store,
-            rules=self.rules,
-            clock=self.clock,
-        )
 
     async def start(self) -> None:
         self.client = InteractiveClient(self)
@@ -196,6 +185,7 @@ async def interactive(
             authority=parley.authority,
             commands=parley.commands,
             presses=parley.presses,
+            inside=parley,
         )
         working = asyncio.create_task(parley.turns.run())
         stack.push_async_callback(cancelled, working, clock)

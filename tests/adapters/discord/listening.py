@@ -13,10 +13,12 @@ import discord
 from bot.adapters.discord.catch_up import CatchUp
 from bot.adapters.discord.client import ParleyClient
 from bot.adapters.discord.connection import stay_connected
-from bot.adapters.discord.gate import LOGIN, Gate
+from bot.adapters.discord.gate import Gate
 from bot.adapters.discord.inbox import Inbox
 from bot.adapters.discord.members import Members
 from bot.adapters.discord.places import Places
+from bot.adapters.discord.rest import LOGIN
+from bot.adapters.discord.shard import Shard
 from bot.adapters.discord.surface import DiscordSurface
 from bot.adapters.discord.watermarks import Watermarks
 from bot.chat.authority import Authority
@@ -24,9 +26,12 @@ from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Rules
 from bot.chat.protocol import DeliveryDelayed, IncomingMessage
 from bot.chat.rules import Defaults, RuleBook
+from bot.chat.unanswered import Unanswered
 from store import NewMessage, Store, open_store
 from tests.fakes.clock import FakeClock
 from tests.fakes.discord import FakeDiscord, pointed_at
+
+ONLY = Shard(0, 1)
 
 
 @dataclass
@@ -145,15 +150,21 @@ async def listening(
     )
     queue, marks = inbox(clock), Watermarks(store, clock)
     places, members = Places(client, clock), Members(client, clock)
-    gate = Gate(intake, queue, marks, places, members, client, surface, clock, content=content)
-    catch_up = CatchUp(gate, marks, clock, random.Random(1), client, rules=rules, content=content)
+    gate = Gate(intake, queue, marks, places, members, surface, clock, us=fake.bot.id, content=content)
+    unanswered = Unanswered(surface, clock, once=lambda name: store.once(name, at=clock.now()))
+    catch_up = CatchUp(
+        gate, marks, clock, random.Random(1), us=fake.bot.id, rules=rules, unanswered=unanswered, content=content
+    )
+
+    async def turn() -> None:
+        """Don't wait: that sessions begin one after another is another room's law."""
 
     def make_client() -> ParleyClient:
-        clients.append(ParleyClient(gate, catch_up, clock, content=content))
+        clients.append(ParleyClient(ONLY, gate, catch_up, clock, content=content, turn=turn))
         surface.use(clients[-1])
         return clients[-1]
 
-    await marks.restore()
+    await marks.take_over(ONLY)
     with pointed_at(fake):
         running = asyncio.create_task(stay_connected(token or fake.token, make_client, clock, random.Random(1)))
         writing = asyncio.create_task(marks.run())

@@ -103,7 +103,7 @@ async def test_what_is_older_than_six_hours_is_left() -> None:
         await alice.say(direct, "long ago", sent_at=ago(7))
         await alice.say(direct, "lately", sent_at=ago(5))
         await store.unmark("discord", str(guild.id))
-        await _read_up_to(store, guild.id, ago(9))
+        await read_up_to(store, guild.id, ago(9))
         await alice.say(general, f"{us} long ago here", sent_at=ago(7))
         await alice.say(general, f"{us} lately here", sent_at=ago(5))
         async with listening(discord, store) as ear:
@@ -142,6 +142,32 @@ async def test_many_mentions_are_found_page_by_page() -> None:
         async with listening(discord, store) as ear:
             await ear.caught_up()
             assert ear.texts == [str(number) for number in range(60)]
+
+
+async def test_who_dies_soon_after_a_start_need_not_read_all_of_it_again() -> None:
+    async with FakeDiscord() as discord, a_store() as store:
+        guild, alice = discord.guild("Home"), discord.user("alice")
+        general, thread = guild.channel("general"), await guild.channel("kitchen").start_thread("bread")
+        async with listening(discord, store) as ear:
+            await ear.caught_up()
+            await alice.say(thread, f"{discord.bot.mention} in the thread")
+            await ear.until(lambda: ear.taken)
+        first = await alice.say(general, f"{discord.bot.mention} one", sent_at=datetime.now(UTC) + timedelta(minutes=1))
+        last = await alice.say(general, f"{discord.bot.mention} two", sent_at=datetime.now(UTC) + timedelta(minutes=2))
+        ours = await alice.say(thread, "three", sent_at=datetime.now(UTC) + timedelta(minutes=2))
+        async with listening(discord, store) as ear:
+            await ear.until(lambda: len(ear.taken) == 3)
+            assert ear.marks.held, "the search may not know all of it yet"
+
+            async def kept() -> dict[str, int]:
+                return {mark.thread: mark.position for mark in await store.watermarks("discord")}
+
+            async def is_kept() -> bool:
+                return (await kept())[str(thread.id)] == ours.id
+
+            await ear.until(is_kept)
+            assert ear.marks.held, "it had not to wait for that"
+            assert first.id < (await kept())[""] < last.id, "what was said shortly before is looked for once more"
 
 
 async def test_a_search_that_is_not_indexed_yet_is_asked_again() -> None:
@@ -341,6 +367,6 @@ async def test_two_processes_at_once_take_each_message_once() -> None:
             assert len(old.taken) + len(new.taken) == 10
 
 
-async def _read_up_to(store: Store, guild: int, at: datetime) -> None:
+async def read_up_to(store: Store, guild: int, at: datetime) -> None:
     mark = Watermark(workspace=str(guild), channel="", thread="", position=time_snowflake(at))
     await store.mark("discord", [mark], at=datetime.now(UTC))

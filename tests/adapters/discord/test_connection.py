@@ -35,6 +35,15 @@ async def test_a_dropped_connection_is_resumed_and_loses_and_doubles_nothing() -
         assert len(ear.clients) == 1
 
 
+async def test_a_gateway_that_was_away_for_long_is_tried_again_twice_a_minute() -> None:
+    async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
+        await ear.connected()
+        lost = ear.clients[0].get_shard(0)
+        assert lost is not None
+        pauses = [lost._parent._backoff.delay() for _ in range(100)]  # what the library would wait, try after try
+        assert 16 < max(pauses) < 33
+
+
 async def test_an_invalid_session_begins_anew_and_what_was_missed_is_read() -> None:
     async with FakeDiscord() as discord, a_store() as store, listening(discord, store) as ear:
         general, alice = discord.guild("Home").channel("general"), discord.user("alice")
@@ -182,19 +191,6 @@ async def test_a_shard_that_does_not_come_back_is_replaced_after_five_minutes() 
         await ear.connected()
         await alice.say(general, f"{discord.bot.mention} hello")
         await ear.until(lambda: ear.taken)
-
-
-async def test_every_shard_is_connected_and_heard() -> None:
-    async with FakeDiscord(shards=2) as discord, a_store() as store:
-        even, odd = discord.guild("Even", id=2 << 22), discord.guild("Odd", id=3 << 22)
-        alice = discord.user("alice")
-        rooms = [even.channel("general"), odd.channel("general"), discord.dm(alice)]
-        async with listening(discord, store) as ear:
-            await ear.connected()
-            for room in rooms:
-                await alice.say(room, f"{discord.bot.mention} hello")
-            await ear.until(lambda: len(ear.taken) == 3)
-            assert sorted(identify["shard"] for identify in discord.identifies) == [[0, 2], [1, 2]]
 
 
 async def test_the_library_s_tracebacks_become_one_line() -> None:

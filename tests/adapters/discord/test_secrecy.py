@@ -61,9 +61,9 @@ async def talk(bot: Bot) -> None:
     await bot.quiet()
     await ada.click(bot.answers(channel)[-1], "Regenerate")
     await bot.quiet()
+    bot.discord.fail("POST", "/channels/*/messages", status=400, body={"message": ANSWER, "code": 50035})
     await ada.say(channel, f"{bot.me} {QUESTION * 2000}")
     await ada.slash(channel, "chat", "history")
-    bot.discord.fail("POST", "/channels/*/messages", status=400, body={"message": ANSWER, "code": 50035})
     await ada.say(bot.discord.dm(ada), QUESTION)
     await bot.quiet()
 

@@ -236,7 +236,10 @@ async def test_a_call_that_is_delivered_twice_is_carried_out_once(monkeypatch) -
         bot.discord.send_twice = True
         with capture_logs() as logs:
             call = await bot.olga.slash(general, "parley", "sweep")
-            await bot.discord.until(lambda: call.replies and any(line["event"] == "interaction.dead" for line in logs))
+            await bot.discord.until(
+                lambda: call.replies and any(line["event"] == "interaction.taken_elsewhere" for line in logs)
+            )
+        assert "interaction.dead" not in [line["event"] for line in logs]
         assert handled == ["parley sweep"]
         assert len(call.replies) == 1
 

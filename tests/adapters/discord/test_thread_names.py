@@ -19,6 +19,7 @@ from bot.adapters.discord.thread_names import LENGTH, thread_name
         ("word " * 40, "word " * 15 + "word…"),
         ("x" * 81, "x" * 79 + "…"),
         ("a < b and 1 <2> 3", "a < b and 1 <2 3"),
+        ("\x1b[2Jgone \u202egnp.exe\x00 a👩\u200d💻b", "[2Jgone gnp.exe a👩\u200d💻b"),
     ],
 )
 def test_a_thread_is_called_by_the_first_words_of_its_question(text, name):

@@ -177,9 +177,10 @@ async def interactive(
             api=api,
             rules=lambda workspace, channel: rules.of(PLATFORM, workspace, channel),
             may_speak=inside.authority.may_speak,
+            once=lambda name: store.once(name, at=clock.now()),
             typed=registered.typed.take,
         )
-        hear(app, gate, missed=lambda: None)
+        hear(app, gate.take, missed=lambda: None)
         await marks.restore()
         working = asyncio.create_task(turns.run())
         stack.push_async_callback(cancelled, working, clock)

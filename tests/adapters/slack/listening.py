@@ -22,20 +22,23 @@ from bot.adapters.slack.gaps import Gaps
 from bot.adapters.slack.http import PATH, requests_at
 from bot.adapters.slack.interactions import Afterwards
 from bot.adapters.slack.people import People
+from bot.adapters.slack.put_off import PutOff
 from bot.adapters.slack.socket import SocketMode
 from bot.adapters.slack.standing import Standings
 from bot.adapters.slack.user_groups import UserGroups, named_by
 from bot.adapters.slack.watermarks import Watermarks
 from bot.adapters.slack.web_api import WebApi
 from bot.chat.authority import Authority
+from bot.chat.away import Away
 from bot.chat.intake import Intake, Outcome
 from bot.chat.policy import Placement, Rules
 from bot.chat.protocol import IncomingMessage
 from bot.chat.rules import Defaults, RuleBook
-from store import NewMessage, Store, open_store
+from bot.chat.unanswered import Unanswered
+from store import NewMessage, Store, StoreUnavailable, open_store
 from tests.fakes.clock import FakeClock
+from tests.fakes.recent_surface import RecentSurface, said_since
 from tests.fakes.slack import FakeSlack
-from tests.fakes.surface import FakeSurface
 
 SOCKET, HTTP = "socket", "http"
 IN_THREADS = Rules(placement=Placement.THREAD)
@@ -50,7 +53,7 @@ class Ear:
     clock: FakeClock
     marks: Watermarks
     door: Door
-    surface: FakeSurface
+    surface: RecentSurface
     people: People
     socket: SocketMode | None = None
     running: asyncio.Task[None] | None = None
@@ -60,6 +63,8 @@ class Ear:
     """What was brought to the store, known or not."""
     failures: list[Exception] = field(default_factory=list)
     """How the store fails at the next messages."""
+    away: bool = False
+    """The store takes nothing in, and says so when it is asked."""
     edits: list[str] = field(default_factory=list)
     """The texts of edits that were brought to Intake."""
 
@@ -111,18 +116,29 @@ async def listening(
     token: str = "",
     ping_seconds: float = 10,
     characters: int = 500,
+    clock: FakeClock | None = None,
+    surface: RecentSurface | None = None,
+    replicated: bool = False,
+    rank: int = 0,
 ) -> AsyncIterator[Ear]:
-    """Run the ear until the body ends, as one process would: connected, restored, and drained at the end."""
-    clock = FakeClock(start=datetime.now(UTC))
+    """Run the ear until the body ends, as one process would: connected, restored, and drained at the end.
+
+    Where it is `replicated`, others listen on the same store: they have one clock, and show what they say on one surface.
+    """
+    clock = clock or FakeClock(start=datetime.now(UTC))
     clients = SlackClients(clock, base_url=slack.api_url, token=token or slack.bot_token)
     api = WebApi(clients, clock)
     groups = UserGroups(api, clock)
-    people, marks, door, surface = People(clients, clock), Watermarks(store, clock), Door(), FakeSurface(clock=clock)
+    people, door = People(clients, clock), Door()
+    marks = Watermarks(store, clock, replicated=replicated, missed=lambda: gaps.began())
+    surface = surface or RecentSurface(clock)
     ear = Ear(store, clock, marks, door, surface, people)
     afterwards = Afterwards(clock)
 
     async def accept(message: NewMessage) -> int | None:
         ear.offered.append(message)
+        if ear.away:
+            raise StoreUnavailable("the store is away")
         if ear.failures:
             raise ear.failures.pop()
         conversation = await store.accept(message)
@@ -147,6 +163,15 @@ async def listening(
         revised=lambda conversation: None,
         retracted=lambda conversations: None,
     )
+
+    async def check() -> None:
+        if ear.away:
+            raise StoreUnavailable("the store is away")
+
+    async def bring() -> None:
+        await put_off.bring()
+
+    away = Away(surface, clock, check=check, since=said_since, rank=lambda: rank, back=bring)
     gate = Gate(
         intake,
         marks,
@@ -159,10 +184,15 @@ async def listening(
         api=api,
         rules=lambda workspace, channel: book.of("slack", workspace, channel),
         may_speak=authority.may_speak,
+        once=lambda name: store.once(name, at=clock.now()),
+        unkept=away.unkept,
     )
-    gaps = Gaps(gate, marks, api, clock, random.Random(1))
+    unanswered = Unanswered(surface, clock, once=lambda name: store.once(name, at=clock.now()))
+    sharing = store if replicated else None
+    gaps = Gaps(gate, marks, api, clock, random.Random(1), unanswered=unanswered, sharing=sharing)
+    put_off = PutOff(gate.take, clock, failed=away.failed, missed=gaps.began)
     app = build_app(clients)
-    hear(app, gate, missed=gaps.began)
+    hear(app, put_off.take, missed=gaps.began)
     await marks.restore()
     door.open(app)
     async with AsyncExitStack() as stack:
@@ -171,6 +201,7 @@ async def listening(
         stack.push_async_callback(groups.close)
         stack.push_async_callback(marks.write)
         stack.push_async_callback(afterwards.close)
+        stack.push_async_callback(away.close)
         stack.push_async_callback(gaps.close)
         if by == SOCKET:
             ear.socket = SocketMode(

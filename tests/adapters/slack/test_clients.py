@@ -83,6 +83,19 @@ async def test_a_store_that_fails_only_delays(slack):
             await clients.of("T1")
 
 
+async def test_a_token_that_was_known_is_used_on_while_the_store_fails(slack):
+    clock, installations = FakeClock(), Installations()
+    installations.tokens["T1"] = "xoxb-1"
+    async with clients_of(slack, clock, find_token=installations.find) as clients:
+        first = await clients.of("T1")
+        installations.failing = True
+        await clock.advance(timedelta(hours=1))
+        assert await clients.of("T1") is first
+        installations.failing = False
+        installations.tokens["T1"] = "xoxb-2"
+        assert (await clients.of("T1")).token == "xoxb-2"
+
+
 async def test_a_token_is_asked_for_again_after_a_while(slack):
     clock, installations = FakeClock(), Installations()
     installations.tokens["T1"] = "xoxb-1"

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import structlog
 
-from bot.adapters.slack.gaps import MESSAGES, PACE
+from bot.adapters.slack.gaps import MESSAGES, OLDEST, PACE
 from bot.adapters.slack.stamps import position_of
+from bot.chat.words import unanswered
 from store import Store, StoreUnavailable, Watermark
 from tests.adapters.slack.listening import HTTP, SOCKET, Ear, a_store, listening
+from tests.fakes.clock import FakeClock
+from tests.fakes.recent_surface import RecentSurface
 from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +72,19 @@ async def test_a_fresh_installation_replays_nothing() -> None:
             assert ear.offered == []
 
 
+async def test_replicas_replay_nothing_either_of_what_was_said_shortly_before_they_came() -> None:
+    async with FakeSlack() as slack, a_store() as store:
+        ada = slack.workspace.user("Ada")
+        await ada.say(ada.dm, "before you came", heard=False)
+        async with listening(slack, store, replicated=True) as ear:
+            await up(ear, slack)
+            await ada.say(ada.dm, "here you are")
+            await ear.until(lambda: ear.taken)
+        async with listening(slack, store, replicated=True) as ear:
+            await ear.caught_up()
+            assert ear.taken == []
+
+
 async def test_a_short_loss_of_the_socket_reads_nothing() -> None:
     async with FakeSlack(retry_after=[timedelta()] * 3) as slack, a_store() as store, listening(slack, store) as ear:
         ada = slack.workspace.user("Ada")
@@ -92,6 +108,47 @@ async def test_nothing_older_than_six_hours_is_taken() -> None:
             await up(ear, slack)
             await ear.caught_up()
             assert ear.texts == ["this morning"]
+
+
+async def test_what_was_said_to_us_before_that_is_told_of_in_one_line_a_place_over_restarts_and_replicas() -> None:
+    async with FakeSlack(retry_after=[], limits={HISTORY: 1000}) as slack, a_store() as store:
+        home, now = slack.workspace, datetime.now(UTC)
+        ada, bob, us = home.user("Ada"), home.user("Bob"), home.bot
+        general = home.channel("general", ada, bob)
+        for channel in (ada.dm, bob.dm, general):
+            await store.mark("slack", [marked(slack, channel.id, now - timedelta(days=9))], at=now)
+        await ada.say(ada.dm, "last week", at=now - timedelta(days=8), heard=False)
+        await ada.say(ada.dm, "yesterday", at=now - timedelta(hours=20), heard=False)
+        await ada.say(ada.dm, "yesterday, too", at=now - timedelta(hours=19), heard=False)
+        await ada.say(ada.dm, "this morning", at=now - timedelta(hours=5), heard=False)
+        await bob.say(general, "good night, all", at=now - timedelta(hours=12), heard=False)
+        await bob.say(general, f"{us.mention} still up?", at=now - timedelta(hours=11), heard=False)
+        clock = FakeClock(start=datetime.now(UTC))
+        surface = RecentSurface(clock, nonces=False)
+        for expected in (["this morning"], []):
+            async with (
+                listening(slack, store, by=HTTP, clock=clock, surface=surface, replicated=True) as one,
+                listening(slack, store, by=HTTP, clock=clock, surface=surface, replicated=True) as another,
+            ):
+                await one.caught_up()
+                await another.caught_up()
+                assert one.texts + another.texts == expected
+        assert sorted((channel, shown.text) for (_, channel, _), shown in surface.everything()) == sorted(
+            [(ada.dm.id, unanswered(2, older_than=OLDEST)), (general.id, unanswered(1, older_than=OLDEST))]
+        )
+
+
+async def test_nobody_is_told_of_an_old_message_that_was_taken_in_in_its_time() -> None:
+    async with FakeSlack(retry_after=[]) as slack, a_store() as store:
+        ada, now = slack.workspace.user("Ada"), datetime.now(UTC)
+        async with listening(slack, store, replicated=True) as ear:
+            await up(ear, slack)
+            await ada.say(ada.dm, "one", at=now - timedelta(hours=8))
+            await ear.until(lambda: ear.taken)
+        async with listening(slack, store, replicated=True) as ear:
+            await ear.caught_up()
+            assert read(slack) > 0, "what lies shortly before a mark is read once more"
+            assert list(ear.surface.everything()) == []
 
 
 def marked(slack: FakeSlack, channel: str, at: datetime, thread: str = "") -> Watermark:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from bot.chat.pacing import Pacers
 from bot.chat.protocol import Address
 from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.sharing import FakeSharing
 from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
@@ -55,12 +57,19 @@ async def answer(surface: SlackSurface, address: Address, number: int, pacers: P
         await reply.complete(" ".join(WORDS), FINISHED)
 
 
-async def run(clock: FakeClock, slack: FakeSlack, addresses: list[Address]) -> None:
-    """Let all of them be answered at once, while time passes no faster than Slack answers."""
-    pacers = Pacers(clock)
-    async with surface_on(slack, clock) as surface:
+async def run(clock: FakeClock, slack: FakeSlack, addresses: list[Address], *, replicas: int = 1) -> None:
+    """Let all of them be answered at once, each replica its share, while time passes no faster than Slack answers."""
+    sharing = FakeSharing(clock) if replicas > 1 else None
+    pacers = [Pacers(clock, sharing) for _ in range(replicas)]
+    async with AsyncExitStack() as stack:
+        surfaces = [
+            await stack.enter_async_context(surface_on(slack, clock, replicas=lambda: replicas)) for _ in range(replicas)
+        ]
         everything = asyncio.gather(
-            *(answer(surface, address, number, pacers, clock) for number, address in enumerate(addresses))
+            *(
+                answer(surfaces[number % replicas], address, number, pacers[number % replicas], clock)
+                for number, address in enumerate(addresses)
+            )
         )
         while not everything.done():
             await clock.advance(timedelta(milliseconds=200))
@@ -84,3 +93,19 @@ async def test_twenty_five_answers_in_direct_messages_keep_within_every_limit(sl
     assert [[text_of(message) for message in answers(person.dm)] for person in people] == [[" ".join(WORDS)]] * 25
     assert len(slack.asked("chat.startStream")) == 20
     assert {session.status for session in slack.sessions.values()} == {"active"}
+
+
+async def test_two_replicas_in_one_workspace_keep_within_the_same_fifty_updates_a_minute(slack, clock):
+    ada = slack.workspace.user("Ada")
+    channels = [slack.workspace.channel(f"room{number}", ada) for number in range(10)]
+    await run(clock, slack, [below(await ada.say(channel, "hello")) for channel in channels], replicas=2)
+    assert slack.refused == []
+    assert [[text_of(message) for message in answers(channel)] for channel in channels] == [[" ".join(WORDS)]] * 10
+
+
+async def test_two_replicas_share_the_streams_of_a_minute(slack, clock):
+    people = [slack.workspace.user(f"user{number}") for number in range(30)]
+    await run(clock, slack, [below(await person.say(person.dm, "hello")) for person in people], replicas=2)
+    assert slack.refused == []
+    assert [[text_of(message) for message in answers(person.dm)] for person in people] == [[" ".join(WORDS)]] * 30
+    assert len(slack.asked("chat.startStream")) == 20

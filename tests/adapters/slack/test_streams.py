@@ -11,6 +11,7 @@ from bot.chat.protocol import Address, DeliveryDelayed, MessageGone, OutcomeUnkn
 from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack, Message, User
+from tests.fakes.slack.faults import Faults
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +162,18 @@ async def test_a_workspace_has_twenty_streams_a_minute_and_then_posts(surface, s
     assert slack.refused == []
     await clock.advance(timedelta(minutes=1, milliseconds=1))
     await surface.post(address, "Hel", nonce="n25", controls=GROWING)
+    assert asked(slack)[-1] == "startStream"
+
+
+async def test_when_others_have_used_up_the_streams_of_a_minute_answers_are_posted(surface, slack, ada, clock, address):
+    slack.fail("chat.startStream", status=429, times=99)
+    for nonce in ("n1", "n2"):
+        await surface.post(address, "Hel", nonce=nonce, controls=GROWING)
+    assert asked(slack) == ["startStream", "postMessage", "postMessage"]
+    assert [text_of(message) for message in answers(ada.dm)] == ["Hel", "Hel"]
+    slack.faults = Faults()
+    await clock.advance(timedelta(minutes=1))
+    await surface.post(address, "Hel", nonce="n3", controls=GROWING)
     assert asked(slack)[-1] == "startStream"
 
 

@@ -25,7 +25,8 @@ Who does what:
 - people: `user.say/edit/delete/post/slash/autocomplete/click/use_on/submit`
 - what can be seen: `channel.messages/texts/typing`, `message.history/text/labels`, `discord.pings/requests/refused/asked`,
   `discord.identifies/resumes/commands/command_puts/interactions`
-- what goes wrong: `discord.fail/hang/drop/invalidate/reconnect/refuse_gateway/pause_events/send_twice`, `File(serve=...)`,
+- what goes wrong: `discord.fail/hang/drop/invalidate/reconnect/refuse_gateway/pause_events/copies/send_twice/
+  deliver_again`, `File(serve=...)`,
   `guild.automod`, `guild.threads_full`, `user.takes_dms`, `discord.indexing`, `interaction.expire()`, `attachment.expire()`
 """
 

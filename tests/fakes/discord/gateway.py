@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ Seen = Callable[[bool], Json]
 GUILDS, GUILD_MEMBERS, PRESENCES, GUILD_MESSAGES = 1 << 0, 1 << 1, 1 << 8, 1 << 9
 DIRECT_MESSAGES, MESSAGE_CONTENT = 1 << 12, 1 << 15
 KNOWN_INTENTS = sum(1 << place for place in (*range(17), 20, 21, 24, 25))
+SESSIONS_KEPT = 20
+"""Sessions without a connection that can still be resumed."""
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 0, 1, 2, 6, 7, 9, 10, 11
 
 
@@ -62,10 +65,16 @@ class Gateway:
         self.sessions: dict[str, Session] = {}
         self.sockets: set[web.WebSocketResponse] = set()
         self.identifies: list[Json] = []
+        self.identify_every = 0.0
+        """Seconds from one IDENTIFY to the next; one that comes earlier is refused."""
+        self.hasty = 0
+        """How many came too early."""
+        self._identified_at = -math.inf
         self.resumes: list[Json] = []
         self.connections = 0
         self.refusals_left = 0
-        self.send_twice = False
+        self.copies = 1
+        """How often every event is delivered."""
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -94,7 +103,7 @@ class Gateway:
         for session in self.sessions.values():
             if session.hears_of(guild) and session.intents & needs == needs:
                 readable = bool(session.intents & MESSAGE_CONTENT) and self._discord.message_content
-                for _ in range(2 if self.send_twice else 1):
+                for _ in range(self.copies):
                     session.push(event, data(readable) if callable(data) else data)
 
     async def drop(self, code: int | None = 4000) -> None:
@@ -186,6 +195,12 @@ class Gateway:
             return await self._refuse(socket, 4014, "Disallowed intent(s).")
         if len(shard) != 2 or not 0 <= shard[0] < shard[1]:
             return await self._refuse(socket, 4010, "Invalid shard.")
+        now, before = asyncio.get_running_loop().time(), self._identified_at
+        self._identified_at = now
+        if now - before < self.identify_every:
+            self.hasty += 1
+            await self._send(socket, {"op": INVALID_SESSION, "d": False})
+            return None
         session = Session(f"session-{next(self._numbers)}", shard, intents, socket=socket)
         guilds = [guild for guild in self._discord.guilds.values() if session.hears_of(guild)]
         ready = {
@@ -206,7 +221,14 @@ class Gateway:
                 if not guild.unavailable:
                     session.push("GUILD_CREATE", guild.json())
         self.sessions[session.id] = session
+        self._forget_sessions()
         return session
+
+    def _forget_sessions(self) -> None:
+        """Drop those that were left long ago, as Discord does after some minutes: each goes on collecting what it misses."""
+        left = [session.id for session in self.sessions.values() if session.socket is None]
+        for number in left[:-SESSIONS_KEPT]:
+            del self.sessions[number]
 
     async def _resume(self, socket: web.WebSocketResponse, data: Json) -> Session | None:
         self.resumes.append(data)

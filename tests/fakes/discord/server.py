@@ -43,6 +43,7 @@ class FakeDiscord:
         nonce_memory: timedelta = timedelta(minutes=5),
         shards: int = 1,
         identify_quota: int = 1000,
+        identify_every: timedelta = timedelta(),
         interaction_limit: timedelta = timedelta(seconds=3),
         interaction_life: timedelta = timedelta(minutes=15),
         heartbeat: timedelta = timedelta(seconds=41),
@@ -82,6 +83,7 @@ class FakeDiscord:
         self._port = port
         self._runner: web.AppRunner | None = None
         self.gateway = Gateway(self, heartbeat_seconds=heartbeat.total_seconds())
+        self.gateway.identify_every = identify_every.total_seconds()
         self.limits = Limits(writes=writes, window=window)
         self.faults = Faults()
         self.files = FileHost()
@@ -234,13 +236,26 @@ class FakeDiscord:
         self.gateway.unpause()
 
     @property
+    def copies(self) -> int:
+        """How often every event is delivered."""
+        return self.gateway.copies
+
+    @copies.setter
+    def copies(self, number: int) -> None:
+        self.gateway.copies = number
+
+    async def deliver_again(self, message: Message, times: int = 1) -> None:
+        """Deliver what told of a message once more, now."""
+        for _ in range(times):
+            message.channel.tell_of(message, "MESSAGE_CREATE", nonce=True)
+
+    @property
     def send_twice(self) -> bool:
-        """Whether every event is delivered twice."""
-        return self.gateway.send_twice
+        return self.copies > 1
 
     @send_twice.setter
     def send_twice(self, twice: bool) -> None:
-        self.gateway.send_twice = twice
+        self.copies = 2 if twice else 1
 
     # What was seen
 

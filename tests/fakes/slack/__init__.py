@@ -32,7 +32,7 @@ Who does what:
   `user.ephemerals/home`, `slack.modals/published/titles/prompts/sessions/statuses/pings/unfurled`
 - what went over the wire: `slack.requests/asked/refused/deliveries/attempts/acks/interactions/downloads`, `slack.quiet`
 - what goes wrong: `slack.fail/hang/drop_sockets/disconnect/silence_sockets/refuse_sockets/hold_events/release_events/copies/
-  replay/send_signed`, `File(serve=...)`, `channel.refuses_streams`
+  deliver_again/replay/send_signed`, `File(serve=...)`, `channel.refuses_streams`
 - installing: `slack.client_id/client_secret/authorize_url/redirect_url/installing`, `slack.grant(user)` for a code without
   a browser
 

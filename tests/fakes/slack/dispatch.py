@@ -142,6 +142,14 @@ class Dispatch:
             "event_context": f"4-{slack.new_id('CTX')}",
         }
 
+    def again(self, channel: "Channel", ts: str) -> None:
+        """Send once more what told of a message, under the same event ids; whether it was acknowledged before or not."""
+        told = (delivery for delivery in self.deliveries if delivery.kind == EVENTS)
+        of_it = (delivery for delivery in told if delivery.event.get("ts") == ts)
+        here = (delivery for delivery in of_it if delivery.event.get("channel") == channel.id)
+        for payload in {delivery.payload["event_id"]: delivery.payload for delivery in here}.values():
+            self._enter(Delivery(EVENTS, payload))
+
     def hold(self) -> None:
         """Keep events back until `release`."""
         self._held = []

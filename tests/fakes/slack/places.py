@@ -89,8 +89,8 @@ class Channel:
         return ""
 
     def add(self, message: Message) -> Message:
+        self.by_ts[message.ts] = message  # first: readers in other threads go by `order`
         bisect.insort(self.order, message.ts)
-        self.by_ts[message.ts] = message
         message.posted = self.slack.clock.monotonic()
         return message
 

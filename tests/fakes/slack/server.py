@@ -314,6 +314,11 @@ class FakeSlack:
     def copies(self, number: int) -> None:
         self.dispatch.copies = number
 
+    async def deliver_again(self, message: Message, times: int = 1) -> None:
+        """Deliver what told of a message once more, now, word by word and under the same event ids."""
+        for _ in range(times):
+            self.dispatch.again(message.channel, message.ts)
+
     @property
     def send_twice(self) -> bool:
         return self.copies > 1

@@ -15,25 +15,31 @@ setup: .venv/.ready
 run: setup
 	@$(BIN)/parley run
 
-# The tests that mostly wait for platforms and processes run beside the others, and are shown when both are through: one
-# after the other they took over 15 minutes on two cores.
-WAITING := tests/adapters tests/e2e tests/fakes_discord tests/fakes_slack
+# The tests that mostly wait for platforms and processes, and those that wait for disks and PostgreSQL, run beside the others,
+# and are shown when those are through: one after the other they took over 20 minutes on two cores.
+WAITING := tests/adapters tests/e2e tests/fakes_discord tests/fakes_slack tests/trials
+STORES := tests/store
 test: setup lint
-	@log=$$(mktemp); \
-	$(BIN)/python -m pytest $(WAITING) >"$$log" 2>&1 & waiting=$$!; \
-	$(BIN)/python -m pytest $(WAITING:%=--ignore=%); others=$$?; \
+	@waited=$$(mktemp); stored=$$(mktemp); \
+	$(BIN)/python -m pytest $(WAITING) >"$$waited" 2>&1 & waiting=$$!; \
+	$(BIN)/python -m pytest $(STORES) >"$$stored" 2>&1 & stores=$$!; \
+	$(BIN)/python -m pytest $(WAITING:%=--ignore=%) $(STORES:%=--ignore=%); others=$$?; \
+	wait $$stores; stores=$$?; \
 	wait $$waiting; waiting=$$?; \
-	cat "$$log"; rm "$$log"; \
-	exit $$((others | waiting))
+	cat "$$stored" "$$waited"; rm "$$stored" "$$waited"; \
+	exit $$((others | stores | waiting))
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The long form of the trials that `make test` runs for 30 seconds.
+# The long forms of the trials that `make test` runs for a few minutes; TRIALS chooses some of them, or options such as
+# `TRIALS="poison --seed 7"` and `TRIALS=--publish`.
 trials: setup
-	$(BIN)/python -m pytest -m trial --trial-kills 2000 --trial-queue 100000
+	@$(BIN)/python -m tests.trials $(TRIALS); trials=$$?; \
+	$(BIN)/python -m pytest tests/e2e -m trial --trial-kills 2000 --trial-queue 100000; kills=$$?; \
+	exit $$((trials | kills))
 
 bench: setup .venv-bench/.ready
 	$(BIN)/python -m bench

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.contracts", "tests.e2e.trial")
+pytest.register_assert_rewrite("tests.contracts", "tests.e2e.trial", "tests.trials")
 
 # Property tests try new cases at every run of a developer's; CI tries the same ones each time, so that what they find by
 # luck does not hold up a change that has nothing to do with it. The machines are busy: no deadlines.

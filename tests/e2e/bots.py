@@ -68,9 +68,11 @@ def bot_in(helper: Zygote, directory: Path, env: dict[str, str]) -> Iterator[Bot
     """Make a bot that lives in `directory`; what still runs in the end is killed."""
     directory.mkdir()
     running = Bot(helper, directory, {**env, "HTTP_PORT": "0", "LOG_LEVEL": "INFO"})
-    yield running
-    if running.life is not None and not running.life._ended:
-        running.kill()
+    try:
+        yield running
+    finally:
+        if running.life is not None and not running.life._ended:
+            running.kill()
 
 
 def kill_at_random(bot: Bot, say: Callable[[int, str], None], *, kills: int, seed: int) -> list[str]:

@@ -30,7 +30,13 @@ class Model:
 
     def prompts(self) -> list[list[dict[str, str]]]:
         """Every prompt that was sent so far."""
-        return [request["body"]["messages"] for request in self._call("/_requests")]
+        return [call["body"]["messages"] for call in self.calls()]
+
+    def calls(self) -> list[Any]:
+        """Every call so far: `method`, `path`, `headers`, `body`, and `alongside`, the numbers of the earlier ones that were
+        still being answered when it came."""
+        calls: list[Any] = self._call("/_requests")
+        return calls
 
     def _call(self, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

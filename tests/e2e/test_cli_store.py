@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from store.migrate import HEAD
 from tests.e2e.ledger import read_ledger
 from tests.e2e.shell import Shell, locked, unprivileged
 
@@ -172,7 +173,7 @@ def test_migrate_makes_the_store_and_doctor_finds_it_whole(shell: Shell) -> None
         assert "is up to date (SQLite " in done.out
     shell.chat("hello")
     done = shell.run("doctor")
-    assert "parley.db: whole, 2 messages, schema 0004" in done.out
+    assert f"parley.db: whole, 2 messages, schema {HEAD}" in done.out
     assert shell.store.stat().st_mode & 0o777 == 0o600
 
 

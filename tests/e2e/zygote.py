@@ -21,6 +21,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -113,17 +114,21 @@ class Life:
 
 
 class Zygote:
-    """The helper, as a test sees it; a context manager. Every life gets `env` and nothing else."""
+    """The helper, as a test sees it; a context manager. Every life gets `env` and nothing else.
 
-    def __init__(self, env: Mapping[str, str], *, stderr: Path) -> None:
+    `lease` takes the place of the half minute for which a turn is held, so that nobody need wait for that.
+    """
+
+    def __init__(self, env: Mapping[str, str], *, stderr: Path, lease: timedelta | None = None) -> None:
         self._env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | dict(env)
         self._stderr = stderr
+        self._lease = [] if lease is None else [str(lease.total_seconds())]
 
     def __enter__(self) -> Self:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.zygote", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.e2e.zygote", str(theirs.fileno()), *self._lease],
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -170,6 +175,13 @@ _LATER = """
 alembic.command alembic.config anyio._backends._asyncio concurrent.futures.thread importlib.resources pwd
 sqlalchemy.dialects.sqlite store.schema store.sqlite typer._adapters typer._click.decorators
 """
+
+
+def _shorten(lease: timedelta) -> None:
+    """Hold turns for so long, and renew that as often as Parley does."""
+    run, turns = importlib.import_module("bot.chat.run"), importlib.import_module("bot.chat.turns")
+    run.RENEWAL = lease * (run.RENEWAL / run.LEASE)
+    run.LEASE = turns.LEASE = lease
 
 
 def _serve(channel: socket.socket) -> None:
@@ -231,13 +243,15 @@ def _live(main: Callable[[], None], request: Any, fds: Sequence[int]) -> NoRetur
 
 
 @contextlib.contextmanager
-def zygote(env: Mapping[str, str], *, stderr: Path) -> Iterator[Zygote]:
+def zygote(env: Mapping[str, str], *, stderr: Path, lease: timedelta | None = None) -> Iterator[Zygote]:
     """Run the helper, and make sure in the end that no life complained on its standard error."""
-    with Zygote(env, stderr=stderr) as helper:
+    with Zygote(env, stderr=stderr, lease=lease) as helper:
         yield helper
     assert not stderr.exists() or stderr.read_text() == ""
 
 
 if __name__ == "__main__":
+    for seconds in sys.argv[2:]:
+        _shorten(timedelta(seconds=float(seconds)))
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         _serve(channel)

@@ -1,0 +1,119 @@
+"""A store of one bot on either engine, as a trial sees it: what is in it, and how time goes on for it."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from store.rows import MICROSECOND
+from tests.e2e.ledger import Ledger, read_database, read_ledger
+from tests.engines.postgres import PostgresServer
+from tests.trials.stages import PATIENCE
+
+OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley' AND datname = current_database()"
+LATER = (
+    "UPDATE conversation SET lease_until = 0 WHERE lease_until > 0",
+    "UPDATE replica SET until = 0",
+    "UPDATE budget SET free_at = 0",
+)
+HEARD_EARLIER = "UPDATE seen SET at = at - {microseconds}"
+
+
+class Kept(Protocol):
+    """A store that a bot has for itself."""
+
+    name: str
+    url: str
+    """What the bot is told to use."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is in it; nobody may be writing to it."""
+
+    def outlast(self) -> None:
+        """Let time go on until all that a dead process held is free again."""
+
+    def age(self, time: timedelta) -> None:
+        """Let everything that was heard be so much older; nobody may be writing to it."""
+
+    def execute(self, statement: str) -> None:
+        """Change what is in it, whoever is writing to it on PostgreSQL, nobody on SQLite."""
+
+
+class SqliteFile:
+    """A file. One process at a time has it, so what a dead one held is free when it is opened."""
+
+    name = "SQLite"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.url = f"sqlite:///{path}"
+
+    @property
+    def ledger(self) -> Ledger:
+        return read_ledger(self._path)
+
+    def outlast(self) -> None:
+        """Nothing has to pass."""
+
+    def age(self, time: timedelta) -> None:
+        self.execute(HEARD_EARLIER.format(microseconds=time // MICROSECOND))
+
+    def execute(self, statement: str) -> None:
+        with closing(sqlite3.connect(self._path)) as db, db:
+            db.execute(statement)
+
+
+class PostgresDatabase:
+    """A database. Who starts anew can't know that its predecessor is dead, and waits for its leases to be over."""
+
+    name = "PostgreSQL"
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self.url = server.database()
+
+    @property
+    def ledger(self) -> Ledger:
+        self._until_nobody_writes()
+        return read_database(self.url)
+
+    def outlast(self) -> None:
+        """As if the server's clock had gone on by half a minute."""
+        self._until_nobody_writes()
+        for statement in LATER:
+            self.execute(statement)
+
+    def age(self, time: timedelta) -> None:
+        self._until_nobody_writes()
+        self.execute(HEARD_EARLIER.format(microseconds=time // MICROSECOND))
+
+    def execute(self, statement: str) -> None:
+        self._server.execute(statement, database=self._database)
+
+    @property
+    def _database(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def _until_nobody_writes(self) -> None:
+        """The server goes on for a moment with what a killed process has sent it."""
+        limit = time.monotonic() + PATIENCE.total_seconds()
+        while self._server.execute(OURS, database=self._database) != [(0,)]:
+            assert time.monotonic() < limit, "the server still has connections of a process that is dead"
+            time.sleep(0.005)
+
+
+@contextmanager
+def kept_in(engine: str, directory: Path) -> Iterator[Kept]:
+    """Make an empty store on "SQLite" or "PostgreSQL"."""
+    if engine == SqliteFile.name:
+        yield SqliteFile(directory / "parley.db")
+    else:
+        with PostgresServer.made() as server:
+            yield PostgresDatabase(server)
+
+
+ENGINES = (SqliteFile.name, PostgresDatabase.name)

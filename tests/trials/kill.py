@@ -1,0 +1,145 @@
+"""SIGKILL at random moments, again and again, on each platform and each engine, while people talk in twenty threads.
+
+In the short form the seed chooses an engine for each platform.
+
+Slack's limits for connecting and reading are generous here: it lets an app open a socket 50 times a minute, and nobody who
+runs one restarts it that often. Those for writing are Slack's own, and all but the number of sessions a day is Discord's.
+"""
+
+import asyncio
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.bots import bot_in
+from tests.e2e.servers import model_server
+from tests.e2e.zygote import zygote
+from tests.trials.auditing import Account, account_of, named
+from tests.trials.engines import ENGINES, PostgresDatabase, kept_in
+from tests.trials.killing import ENDING, Killing
+from tests.trials.stage_discord import DiscordStage
+from tests.trials.stage_slack import SlackStage
+from tests.trials.stages import Stage
+from tests.trials.trial import Figure, Ground, Trial
+
+GENEROUS = dict.fromkeys(
+    (
+        "apps.connections.open",
+        "auth.test",
+        "conversations.history",
+        "conversations.info",
+        "conversations.list",
+        "conversations.replies",
+        "team.info",
+        "usergroups.list",
+        "users.info",
+    ),
+    100_000,
+)
+LIVES_A_DAY = 1_000_000
+RESTART_SECONDS, LEASES_SECONDS = 5, 40
+"""The longest wait for an answer that a killed process owed: where its leases are free, and where they must run out."""
+
+
+def run(ground: Ground) -> Sequence[Figure]:
+    """Kill the bot on every platform and engine."""
+    engines = {name: ENGINES if ground.long else [ground.rng(name).choice(ENGINES)] for name in ("Discord", "Slack")}
+    scenes = [Scene(ground, platform, engine) for platform, chosen in engines.items() for engine in chosen]
+    turns = sum(scene.turns for scene in scenes)
+    with ThreadPoolExecutor(max_workers=2 if ground.long else len(scenes)) as pool:
+        played = [
+            pool.submit(scene.play, lambda: ground.progress(sum(scene.begun for scene in scenes), turns)) for scene in scenes
+        ]
+    return [figure for scene in played for figure in scene.result()]
+
+
+class Scene:
+    """One platform and one engine."""
+
+    def __init__(self, ground: Ground, platform: str, engine: str) -> None:
+        self._name = f"{platform}, {engine}"
+        self._platform = platform
+        self._engine = engine
+        self._rng = ground.rng("kill", platform, engine)
+        self._directory: Path = ground.directory / f"{platform}-{engine}"
+        self.turns, self._kills, self._places, self._waits = (1000, 100, 20, 3) if ground.long else (20, 4, 5, 0)
+        self._timed = ground.long  # what is short runs beside other tests
+        self.begun = 0
+
+    def play(self, progress: Callable[[], None]) -> list[Figure]:
+        """Kill until there were enough turns and kills."""
+        (home := self._directory / "home").mkdir(parents=True)
+        with (
+            kept_in(self._engine, self._directory) as kept,
+            self._stage() as stage,
+            model_server(self._directory, delay_ms=20) as model,
+            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
+        ):
+            asyncio.run(stage.prepare(kept.url))
+            env = {**model.env, **stage.env, "DATABASE_URL": kept.url, "LOG_FORMAT": "json"}
+            with bot_in(helper, self._directory / "bot", env) as bot:
+                killing = Killing(stage, kept, bot, self._rng)
+                waits = self._waits if self._engine == PostgresDatabase.name else 0
+
+                def begun(turns: int) -> None:
+                    self.begun = min(turns, self.turns)
+                    progress()
+
+                killing.run(self.turns, self._kills, waits=waits, progress=begun)
+                assert "Traceback" not in bot.errors, bot.errors
+                ledger, calls = kept.ledger, model.calls()
+        account = account_of(stage, ledger, calls)
+        return named(self._name, self._figures(account, killing, _half_turns(calls)))
+
+    def _stage(self) -> Stage:
+        if self._platform == "Discord":
+            return DiscordStage(self._places, shards=1, threads=True, sessions=LIVES_A_DAY)
+        return SlackStage(self._places, threads=True, limits=GENEROUS)
+
+    def _figures(self, account: Account, killing: Killing, half_turns: int) -> list[Figure]:
+        seen, messages, turns = killing.seen, account.messages, account.turns
+        duplicated = account.stored_twice + account.shown_twice
+        figures = [
+            Figure(name="kills", value=seen.kills),
+            Figure(name="turns", value=turns, at_least=self.turns),
+            Figure(name="messages lost", value=account.lost + account.unanswered, at_most=0, of=messages),
+            Figure(name="answers lost", value=account.not_shown, at_most=0, of=turns),
+            Figure(name="duplicated", value=duplicated, at_most=0, of=messages),
+            Figure(name="conversations out of order", value=account.disordered, at_most=0, of=self._places),
+            Figure(name="orphaned half messages", value=killing.orphans, at_most=0, of=turns),
+            Figure(name="half turns in a prompt", value=half_turns, at_most=0, of=account.calls),
+            Figure(name="model calls beyond one a turn", value=account.calls - turns),
+        ]
+        for what, waits, most in (
+            ("restart to resumed answer", seen.resumed, RESTART_SECONDS),
+            ("the same, until leases are over", seen.waited, LEASES_SECONDS),
+        ):
+            if waits:
+                figures += [
+                    Figure(name=f"{what}, median", value=round(statistics.median(waits), 2), unit="s"),
+                    Figure(
+                        name=f"{what}, longest", value=round(max(waits), 2), unit="s", at_most=most if self._timed else None
+                    ),
+                ]
+        return figures
+
+
+def _half_turns(calls: Sequence[dict[str, Any]]) -> int:
+    """Count the prompts that hold an answer which is not whole."""
+    return sum(
+        any(
+            message["role"] == "assistant" and not message["content"].endswith(ENDING)
+            for message in call["body"]["messages"]
+        )
+        for call in calls
+    )
+
+
+TRIAL = Trial(
+    number=1,
+    name="kill",
+    what="The bot is killed (SIGKILL) about every half second while people talk to it, and started again.",
+    run=run,
+)

@@ -17,7 +17,7 @@ run: setup
 
 # The tests that mostly wait for platforms and processes, and those that wait for disks and PostgreSQL, run beside the others,
 # and are shown when those are through: one after the other they took over 20 minutes on two cores.
-WAITING := tests/adapters tests/e2e tests/fakes_discord tests/fakes_slack
+WAITING := tests/adapters tests/e2e
 STORES := tests/store
 test: setup lint
 	@waited=$$(mktemp); stored=$$(mktemp); \

@@ -8,6 +8,8 @@ from typing import Any
 Json = Any
 
 GLOBAL_PER_SECOND = 50
+CHANNEL_WINDOW = timedelta(seconds=5)
+"""Discord's window for writes to a channel. A fake whose window is shorter has shorter seconds, too."""
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class Limits:
         self.writes = writes
         self.window = window.total_seconds()
         self._buckets: dict[tuple[str, str], Bucket] = {}
-        self._everything = Bucket(GLOBAL_PER_SECOND, 1.0, "global")
+        self._everything = Bucket(GLOBAL_PER_SECOND, window / CHANNEL_WINDOW, "global")
 
     def admit(self, method: str, template: str, major: str) -> Verdict:
         """Count a request on a route like "/channels/{channel_id}/messages" with its major parameter."""

@@ -53,13 +53,7 @@ def source_at(url: str) -> Side:
     Raises:
         StoreRefused, StoreUnavailable.
     """
-    if path := _path(url):
-        from store.sqlite_moving import SqliteSide
-
-        return SqliteSide(path)
-    from store.postgres_moving import PostgresSide
-
-    return PostgresSide(url, source=True)
+    return _side_at(url, source=True)
 
 
 def target_at(url: str) -> Side:
@@ -68,13 +62,17 @@ def target_at(url: str) -> Side:
     Raises:
         StoreRefused, StoreUnavailable.
     """
+    return _side_at(url, source=False)
+
+
+def _side_at(url: str, *, source: bool) -> Side:
     if path := _path(url):
         from store.sqlite_moving import SqliteSide
 
         return SqliteSide(path)
     from store.postgres_moving import PostgresSide
 
-    return PostgresSide(url, source=False)
+    return PostgresSide(url, source=source)
 
 
 def _path(url: str) -> Path | None:

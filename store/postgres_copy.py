@@ -18,6 +18,7 @@ from pathlib import Path
 from psycopg import sql
 
 from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
+from store.file_names import take_name
 from store.migrate import needs_upgrade
 from store.postgres_in_use import Connection, connected_as, refuse_connected, refuse_held
 from store.postgres_programs import Database, Running, require_programs, running
@@ -110,7 +111,7 @@ def back_up(url: str, target: Path, progress: Progress) -> int:
             if dumping.process.returncode:
                 raise _not_dumped(dumping.said, place)
         messages = examine(draft).messages
-        _give_name(draft, target)
+        take_name(draft, target)
     except OSError as exc:
         raise StoreDenied(f"{target} can't be written ({exc.strerror}): name a file in a directory that can be") from exc
     finally:
@@ -207,17 +208,6 @@ def restore(dump: Dump, url: str, progress: Progress) -> None:
             pass  # it ended, and says why
         if writing.process.wait():
             raise _not_restored(writing.said, place)
-
-
-def _give_name(draft: Path, target: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.rename(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _tables(db: Connection, place: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from store.errors import NotOurs, StoreBusy, StoreDamaged, StoreDenied, StoreUnavailable
+from store.file_names import take_name
 from store.migrate import HEAD, needs_upgrade, upgrade
 from store.moving_tables import MARKED
 from store.sqlite_journal import has_lost_frames
@@ -145,17 +146,10 @@ def has_journal(path: Path) -> bool:
 
 def put_in_place(source: Path, target: Path) -> None:
     """Make `source`, a file beside it and whole, the store at `target`; what stood there is replaced at once."""
-    with source.open("rb") as file:
-        os.fsync(file.fileno())
     source.chmod(0o600)
     for journal in ("-wal", "-shm"):
         target.with_name(target.name + journal).unlink(missing_ok=True)
-    source.replace(target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    take_name(source, target)
 
 
 def _make(path: Path) -> None:

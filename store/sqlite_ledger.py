@@ -12,6 +12,7 @@ from pathlib import Path
 from zlib import crc32
 
 from store.errors import StoreDenied, StoreUnavailable
+from store.file_names import take_name
 from store.forgetting import Bars
 from store.tombstones import BARRED, ERASED, Kind, Tombstone, Tombstones, new_key
 
@@ -140,12 +141,7 @@ def replace(path: Path, stones: Iterable[Tombstone]) -> None:
             _write(file, Tombstones(stones))
         finally:
             os.close(file)
-        draft.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        take_name(draft, path)
     except OSError as exc:
         draft.unlink(missing_ok=True)
         raise _unwritable(path, exc) from exc

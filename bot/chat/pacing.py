@@ -185,9 +185,8 @@ class Pacer:
         if waiter in self._line:
             self._line.remove(waiter)
             heapq.heapify(self._line)
-        elif (
-            not waiter.served.cancelled()
-        ):  # served in the same breath as it was cancelled: the slot goes to the next in line
+        elif not waiter.served.cancelled():
+            # Served in the same breath as it was cancelled: the slot goes to the next in line.
             self._free_at -= self._budget.pace
             if self._shared is not None and not self._shared.away:
                 self._slot_at = self._clock.monotonic()

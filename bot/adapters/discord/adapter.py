@@ -19,7 +19,7 @@ from bot.adapters.discord.inbox import Inbox
 from bot.adapters.discord.members import Members
 from bot.adapters.discord.places import PLATFORM, Places
 from bot.adapters.discord.registration import install, register
-from bot.adapters.discord.session_starts import SessionStarts
+from bot.adapters.discord.session_starts import session_starts
 from bot.adapters.discord.shard import Shard
 from bot.adapters.discord.shards import Shards
 from bot.adapters.discord.surface import DiscordSurface
@@ -101,7 +101,7 @@ class DiscordAdapter:
 
         def make_client(shard: Shard, came_up: Callable[[], None]) -> ParleyClient:
             client = ParleyClient(
-                shard, gate, catch_up, self._clock, content=self._content, turn=starts.turn, came_up=came_up
+                shard, gate, catch_up, self._clock, content=self._content, turn=starts.acquire, came_up=came_up
             )
             install(client, inside, self._clock)
             return client
@@ -125,7 +125,7 @@ class DiscordAdapter:
         catch_up = CatchUp(
             gate, marks, self._clock, self._rng, us=us, rules=rules, unanswered=unanswered, content=self._content
         )
-        starts = SessionStarts(inside.store, self._clock, application=login.application)
+        starts = session_starts(inside.store, self._clock, application=login.application)
         shards = Shards(
             inside.store,
             marks,

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from bot.adapters.discord.session_starts import PACE, SessionStarts
-from store import Store, StoreUnavailable, open_store
+from bot.adapters.discord.session_starts import PACE, session_starts
+from bot.chat.pacing import Pacer
+from store import StoreUnavailable, open_store
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -15,12 +16,12 @@ pytestmark = pytest.mark.anyio
 DISCORDS = timedelta(seconds=5)
 
 
-async def begun(clock: FakeClock, *starts: SessionStarts, times: int) -> list[timedelta]:
+async def begun(clock: FakeClock, *starts: Pacer, times: int) -> list[timedelta]:
     """Let each begin so many sessions at once, and return when all of them began, in order."""
     at: list[timedelta] = []
 
-    async def begin(one: SessionStarts) -> None:
-        await one.turn()
+    async def begin(one: Pacer) -> None:
+        await one.acquire()
         at.append(clock.monotonic())
 
     tasks = [asyncio.create_task(begin(one)) for one in starts for _ in range(times)]
@@ -35,7 +36,7 @@ async def begun(clock: FakeClock, *starts: SessionStarts, times: int) -> list[ti
 async def test_the_first_begins_at_once_and_all_replicas_keep_one_pace() -> None:
     clock = FakeClock()
     store = await open_store("sqlite:///:memory:", clock=clock.now)
-    one, other = (SessionStarts(store, clock, application=1) for _ in range(2))
+    one, other = (session_starts(store, clock, application=1) for _ in range(2))
     at = await begun(clock, one, other, times=3)
     assert at[0] < timedelta(seconds=1)
     assert all(DISCORDS <= later - earlier <= 2 * PACE for earlier, later in itertools.pairwise(at))
@@ -45,8 +46,8 @@ async def test_the_first_begins_at_once_and_all_replicas_keep_one_pace() -> None
 async def test_a_replica_that_dies_takes_no_more_than_one_turn_along() -> None:
     clock = FakeClock()
     store = await open_store("sqlite:///:memory:", clock=clock.now)
-    dying, other = (SessionStarts(store, clock, application=1) for _ in range(2))
-    waiting = [asyncio.create_task(dying.turn()) for _ in range(10)]
+    dying, other = (session_starts(store, clock, application=1) for _ in range(2))
+    waiting = [asyncio.create_task(dying.acquire()) for _ in range(10)]
     while not waiting[0].done():
         await clock.advance(timedelta(milliseconds=100))
         await asyncio.sleep(0.001)
@@ -62,7 +63,7 @@ async def test_a_replica_that_dies_takes_no_more_than_one_turn_along() -> None:
 async def test_two_bots_do_not_wait_for_each_other() -> None:
     clock = FakeClock()
     store = await open_store("sqlite:///:memory:", clock=clock.now)
-    at = await begun(clock, *(SessionStarts(store, clock, application=number) for number in (1, 2)), times=1)
+    at = await begun(clock, *(session_starts(store, clock, application=number) for number in (1, 2)), times=1)
     assert at[1] < timedelta(seconds=1)
     await store.aclose()
 
@@ -73,6 +74,5 @@ async def test_while_the_store_is_away_a_process_keeps_the_pace_by_itself() -> N
             raise StoreUnavailable("away")
 
     clock = FakeClock()
-    away: Store = Away()  # type: ignore[assignment]
-    at = await begun(clock, SessionStarts(away, clock, application=1), times=3)
+    at = await begun(clock, session_starts(Away(), clock, application=1), times=3)
     assert all(later - earlier >= DISCORDS for earlier, later in itertools.pairwise(at))

@@ -101,10 +101,10 @@ TABLES = (
     _table(
         "conversation",
         "id platform workspace channel thread user_id created_at active_at ended_at expired_at last_position epoch "
-        "lease_until persona sealed",
+        "lease_until persona sealed holder",
         by="id",
         numbered=True,
-        instead={"lease_until": "0"},  # whoever held it is not there any more
+        instead={"lease_until": "0", "holder": "''"},  # whoever held it is not there any more
     ),
     _table("participant", "conversation_id author_id", by="conversation_id"),
     _table(

@@ -19,6 +19,7 @@ from store.governing import Charge
 from store.keeping import Expired, Spot
 from store.postgres_calls import Known, SealedForAnother
 from store.postgres_edits import PostgresEdits
+from store.postgres_leftovers import PostgresLeftovers
 from store.postgres_people import PostgresPeople
 from store.postgres_places import PostgresPlaces
 from store.postgres_pool import PostgresPool, Row
@@ -57,7 +58,7 @@ AGAIN = "again"
 LONG_BEFORE = -(1 << 63)
 
 
-class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresPeople, PostgresSharing):
+class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresPeople, PostgresSharing, PostgresLeftovers):
     """The laws of `store.protocol.Store` on PostgreSQL. Made by `open`."""
 
     @classmethod
@@ -84,6 +85,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         store = cls(await PostgresPool.open(url), version(values.number), values)
         try:
             await store._forget_again()
+            await store._free_leftovers()
         except BaseException:
             await store.aclose()
             raise
@@ -183,6 +185,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
             values.number,
             *numbers,
             *(begin or (None, None, None)),
+            self._process,
         )
 
     async def claim(
@@ -191,7 +194,7 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         with self._begun():
             held = None
             while held is None or held.state == AGAIN:
-                row = await self._one("claim", lease // MICROSECOND, window, list(platforms), per_workspace)
+                row = await self._one("claim", lease // MICROSECOND, window, list(platforms), per_workspace, self._process)
                 held = Held(*row)
             return None if held.turn_id is None else await self._claimed(held)
 

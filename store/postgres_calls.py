@@ -29,6 +29,7 @@ import psycopg
 
 from store.errors import ConversationNotFound, LeaseLost, StoreError
 from store.postgres_pool import PostgresPool, Row
+from store.process_names import this_process
 from store.seals import Values
 
 
@@ -50,12 +51,13 @@ REFUSALS: dict[str, type[StoreError]] = {
 
 
 class PostgresCalls:
-    """Runs functions on the server. `_values` closes and opens what is sealed."""
+    """Runs functions on the server. `_values` closes and opens what is sealed; `_process` is who holds what is taken."""
 
     def __init__(self, pool: PostgresPool, version: str, values: Values) -> None:
         self._pool = pool
         self._version = version
         self._values = values
+        self._process = this_process()
 
     async def _one(self, function: str, *arguments: object) -> Row:
         """Run a function that returns one row, of NULLs where there is nothing to tell.

@@ -61,6 +61,7 @@ ROOMS = (
     "keeping",
     "forgetting",
     "sharing",
+    "leftovers",
 )
 """The files of functions; the types come first, since the others return them."""
 VERSIONS = 5

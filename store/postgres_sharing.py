@@ -19,7 +19,7 @@ class PostgresSharing(PostgresCalls):
         self, name: str, *, replica: str, parts: int, ready: Collection[int], leaving: bool, lasting: timedelta
     ) -> Share:
         require_share(name, replica, parts, ready, lasting)
-        row = await self._one("share", name, replica, parts, list(ready), leaving, lasting // MICROSECOND)
+        row = await self._one("share", name, replica, parts, list(ready), leaving, lasting // MICROSECOND, self._process)
         many, held, offered, others, rank = row
         return Share(parts=many, held=frozenset(held or ()), offered=frozenset(offered or ()), others=others, rank=rank)
 

@@ -34,6 +34,8 @@ conversation = sa.Table(
     # What people chose for the model to be, "" for nothing; with the number of the key that it is sealed with, 0 for none.
     sa.Column("persona", sa.Text, nullable=False, server_default=""),
     sa.Column("sealed", sa.SmallInteger, nullable=False, server_default="0"),
+    # The process that took the lease last (`store.process_names`); "" on SQLite, where a file has one process at a time.
+    sa.Column("holder", sa.Text, nullable=False, server_default=""),
     # Ids are never used again: nonces and fences are made of them.
     sqlite_autoincrement=True,
 )
@@ -356,6 +358,7 @@ replica = sa.Table(
     sa.Column("since", Instant, nullable=False),
     sa.Column("until", Instant, nullable=False),
     sa.Column("leaving", sa.Boolean, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False, server_default=""),
 )
 
 # The parts of each name, whose they are, and to whom their holder gives them up.

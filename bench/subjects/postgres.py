@@ -10,6 +10,7 @@ from bench.workload import ANSWER, QUESTION, WINDOW, Job, Result, Timing, chosen
 from store.postgres import PostgresStore
 from store.postgres_pool import CONNECTIONS
 from store.postgres_setup import version
+from store.process_names import this_process
 from store.values import ConversationKey, NewMessage, TurnState
 
 
@@ -70,7 +71,7 @@ def pgbench_script() -> str:
 \\set i :client_id + :clients * random(0, :of_each - 1)
 SELECT * FROM parley_accept_{v}('e' || :n::text, 'm' || :n::text, '{PLATFORM}', 'W', 'C' || lpad(:i::text, 7, '0'), '', '',
   'm' || :n::text, NULL, 'UC' || lpad(:i::text, 7, '0'), 'Mina 민아', {question}, 'address', {time.time_ns() // 1000},
-  0, NULL, NULL, 0, NULL, false, NULL, {lease:.0f}, {WINDOW}, NULL) \\gset
+  0, NULL, NULL, 0, NULL, false, NULL, {lease:.0f}, {WINDOW}, NULL, '{this_process()}') \\gset
 SELECT * FROM parley_finish_{v}(:turn_id, :conversation_id, :epoch, {answer}, 0, 'complete', 'model', 100, 100, '',
   'UC' || lpad(:i::text, 7, '0'), 100, 100, 0) \\gset f_
 SELECT * FROM parley_settle_{v}(:turn_id, :conversation_id, :epoch, 'done') \\gset s_

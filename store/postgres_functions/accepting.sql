@@ -89,7 +89,7 @@ CREATE FUNCTION parley_accept_$V(
   p_message_id text, p_position bigint, p_author_id text, p_author_name text, p_text text, p_address text, p_at bigint,
   p_from_bot int, p_files json, p_data bytea[],
   p_sealed int, p_sealed_for bigint, p_sealed_new boolean, p_message bigint,
-  p_lease bigint, p_window int, p_per_workspace int
+  p_lease bigint, p_window int, p_per_workspace int, p_holder text
 ) RETURNS parley_held_$V LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   v parley_held_$V;
@@ -134,7 +134,7 @@ BEGIN
     INSERT INTO turn (conversation_id, state, attempts, address, queued_at, started_at, since, until, messages)
     VALUES (v.conversation_id, 'running', 1, p_address, p_at, v_now, v_position, v_position, 1) RETURNING id INTO v.turn_id;
     v.epoch := v.epoch + 1;
-    UPDATE conversation SET epoch = v.epoch, lease_until = v_now + p_lease WHERE id = v.conversation_id;
+    UPDATE conversation SET epoch = v.epoch, lease_until = v_now + p_lease, holder = p_holder WHERE id = v.conversation_id;
   ELSE
     SELECT q.turn_id, q.turn_messages INTO v.turn_id, v_messages
       FROM parley_queue_$V(v.conversation_id, p_address, p_at, v_position) q;

@@ -95,7 +95,7 @@ END $$;
 
 -- Take the oldest open turn that can be had. With the state 'again', somebody took the last place of its workspace in this
 -- very moment: then look anew, with no lock held that another one may wait for.
-CREATE FUNCTION parley_claim_$V(p_lease bigint, p_window int, p_platforms text[], p_per_workspace int)
+CREATE FUNCTION parley_claim_$V(p_lease bigint, p_window int, p_platforms text[], p_per_workspace int, p_holder text)
 RETURNS parley_held_$V LANGUAGE plpgsql VOLATILE
 SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
@@ -167,7 +167,7 @@ BEGIN
     RETURN v;
   END LOOP;
   v.epoch := c.epoch + 1;
-  UPDATE conversation SET epoch = v.epoch, lease_until = v_now + p_lease WHERE id = c.id;
+  UPDATE conversation SET epoch = v.epoch, lease_until = v_now + p_lease, holder = p_holder WHERE id = c.id;
   v.recovered := t.state <> 'queued';
   v.state := CASE t.state WHEN 'queued' THEN 'running' ELSE t.state END;
   -- Whoever begins anew after a crash reads what was revised, which killed nobody yet; whoever only shows an answer is still

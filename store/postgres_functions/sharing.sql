@@ -5,7 +5,7 @@
 
 -- Say that a replica is there for `p_lasting` from now, and tell its share.
 CREATE FUNCTION parley_share_$V(
-  p_name text, p_replica text, p_parts int, p_ready int[], p_leaving boolean, p_lasting bigint,
+  p_name text, p_replica text, p_parts int, p_ready int[], p_leaving boolean, p_lasting bigint, p_holder text,
   OUT parts int, OUT held int[], OUT offered int[], OUT others int, OUT rank int
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -21,8 +21,8 @@ BEGIN
     DELETE FROM share s WHERE s.name = p_name;
     INSERT INTO share (name, number) SELECT p_name, generate_series(0, p_parts - 1);
   END IF;
-  INSERT INTO replica AS r (name, replica, since, until, leaving)
-    VALUES (p_name, p_replica, v_now, v_now + p_lasting, p_leaving)
+  INSERT INTO replica AS r (name, replica, since, until, leaving, holder)
+    VALUES (p_name, p_replica, v_now, v_now + p_lasting, p_leaving, p_holder)
     ON CONFLICT (name, replica) DO UPDATE SET until = excluded.until, leaving = excluded.leaving,
       since = CASE WHEN r.leaving AND NOT excluded.leaving THEN excluded.since ELSE r.since END;
 

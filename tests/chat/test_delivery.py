@@ -1,10 +1,8 @@
 """What people see of a reply, and what it costs: the laws of `bot.chat.delivery` on a platform that fails."""
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import structlog
@@ -12,20 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.chat import delivery
-from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, Reply, lay_out
-from bot.chat.pacing import Pacers
+from bot.chat.delivery import FILE_NOTICE, GRACE, PATIENCE, SETTLING, TRIES, lay_out
 from bot.chat.protocol import Address, DeliveryDelayed, FileOffer, Limits, Measure, OutcomeUnknown, Unreachable, Write
 from bot.chat.splitting import join, parts_of, split
 from store.errors import LeaseLost
+from tests.chat.delivering import HERE, LIMITS, SECOND, WORDS, Stage
 from tests.contracts.surface_laws import SurfaceLaws
 from tests.fakes.clock import FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 
 pytestmark = pytest.mark.anyio
-HERE = Address(platform="fake", workspace="w", channel="c")
-LIMITS = Limits(part=64, parts=3)
-SECOND = timedelta(seconds=1)
-WORDS = "".join(f"word{number:03} " for number in range(200))
 
 
 @pytest.fixture(autouse=True)
@@ -60,66 +54,6 @@ class TestFakeSurfaceWithoutNonces(TestFakeSurface):
     @pytest.fixture
     def surface(self):
         return FakeSurface(FakeClock(), nonces=False)
-
-
-class Stage:
-    """A platform, and what the store knows of one turn."""
-
-    def __init__(self, limits: Limits = LIMITS, *, nonces: bool = False) -> None:
-        self.clock = FakeClock()
-        self.surface = FakeSurface(self.clock, limits, nonces=nonces)
-        self.pacers = Pacers(self.clock)
-        self.parts: dict[int, str] = {}
-        self.ours = True
-
-    def reply(self, *, address: Address = HERE, reconcile: bool = False) -> Reply:
-        return Reply(
-            self.surface,
-            address,
-            nonce="turn-1-{}".format,
-            parts=dict(self.parts),
-            reconcile=reconcile,
-            pacers=self.pacers,
-            clock=self.clock,
-            record=self.record,
-            guard=self.guard,
-        )
-
-    async def record(self, number: int, platform_id: str) -> None:
-        self.parts[number] = platform_id
-
-    def guard(self) -> None:
-        if not self.ours:
-            raise LeaseLost("somebody else's by now")
-
-    async def until(self, work: Coroutine[Any, Any, Any], limit: timedelta = timedelta(minutes=20)) -> Any:
-        """Let time pass until `work` is done, and return what it returns."""
-        task, end = asyncio.create_task(work), self.clock.monotonic() + limit
-        while not task.done() and self.clock.monotonic() < end:
-            await self.clock.advance(SECOND / 10)
-        if not task.done():
-            task.cancel()
-            pytest.fail("it does not end")
-        return await task
-
-    async def reply_with(self, *texts: str, reconcile: bool = False, every: timedelta = SECOND) -> None:
-        """Carry out a reply: show `texts` one after another and complete with the last."""
-
-        async def run() -> None:
-            async with self.reply(reconcile=reconcile) as reply:
-                for text in texts[:-1]:
-                    reply.show(text)
-                    await self.clock.sleep(every)
-                await reply.complete(texts[-1])
-
-        await self.until(run())
-
-    @property
-    def seen(self) -> list[str]:
-        return self.surface.texts(HERE)
-
-    def count(self, *methods: str) -> int:
-        return len(self.surface.times(*methods))
 
 
 # What people see, and what it costs
@@ -679,31 +613,12 @@ faults = st.lists(st.sampled_from(Fault).filter(lambda fault: fault is not Fault
 )
 @settings(max_examples=400, deadline=None)
 def test_whatever_fails_and_however_often_it_crashes_people_see_the_answer_once(script, lengths, crashes, latency, nonces):
-    """A crash is an end at any moment, with nothing kept but what was recorded; the next run reconciles."""
-
     async def scenario() -> None:
         stage = Stage(nonces=nonces)
         stage.surface.latency = timedelta(seconds=latency)
         for method, outcomes in script.items():
             stage.surface.script(method, *outcomes)
-
-        async def run(reconcile: bool) -> None:
-            reply = stage.reply(reconcile=reconcile)
-            async with reply:
-                for length in lengths:
-                    reply.show(WORDS[:length])
-                    await stage.clock.sleep(SECOND)
-                await reply.complete(WORDS[: lengths[-1]])
-
-        for number, seconds in enumerate(crashes):
-            dying = asyncio.create_task(run(reconcile=number > 0))
-            await stage.clock.advance(timedelta(seconds=seconds))
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-            stage.pacers = Pacers(stage.clock)
-            await stage.clock.advance(2 * SECOND)
-            await asyncio.gather(dying, return_exceptions=True)
-        await stage.until(run(reconcile=bool(crashes)))
+        await stage.reply_in_lives(lengths, crashes)
         shown = stage.surface.shown(HERE)
         expected = lay_out(WORDS[: lengths[-1]], stage.surface.limits)
         assert [(message.text, bool(message.file)) for message in shown] == [(piece.text, piece.file) for piece in expected]

@@ -2,16 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.chat.delivery import Reply, lay_out
-from bot.chat.pacing import Pacers
-from bot.chat.protocol import NO_CONTROLS, Address, Control, Controls, Limits
-from tests.chat.test_delivery import HERE, LIMITS, SECOND, WORDS, Stage
+from bot.chat.delivery import lay_out
+from bot.chat.protocol import NO_CONTROLS, Control, Controls, Limits
+from tests.chat.delivering import HERE, LIMITS, SECOND, WORDS, Stage
 from tests.fakes.surface import Fault
 
 pytestmark = pytest.mark.anyio
@@ -24,22 +22,10 @@ RETRY = Controls(turn_id=1, offered=(Control.RETRY,))
 class Buttons(Stage):
     """A stage whose replies offer STOP while they grow."""
 
+    growing = STOP
+
     def __init__(self, limits: Limits = BUTTONS, *, nonces: bool = False) -> None:
         super().__init__(limits, nonces=nonces)
-
-    def reply(self, *, address: Address = HERE, reconcile: bool = False) -> Reply:
-        return Reply(
-            self.surface,
-            address,
-            nonce="turn-1-{}".format,
-            parts=dict(self.parts),
-            reconcile=reconcile,
-            pacers=self.pacers,
-            clock=self.clock,
-            record=self.record,
-            guard=self.guard,
-            controls=STOP,
-        )
 
     @property
     def controls(self) -> list[Controls]:
@@ -173,23 +159,7 @@ def test_whatever_fails_the_last_message_alone_bears_the_last_controls(script, l
         stage = Buttons(nonces=nonces)
         for method, outcomes in script.items():
             stage.surface.script(method, *outcomes)
-
-        async def run(reconcile: bool) -> None:
-            async with stage.reply(reconcile=reconcile) as reply:
-                for length in lengths:
-                    reply.show(WORDS[:length])
-                    await stage.clock.sleep(SECOND)
-                await reply.complete(WORDS[: lengths[-1]], RETRY)
-
-        for number, seconds in enumerate(crashes):
-            dying = asyncio.create_task(run(reconcile=number > 0))
-            await stage.clock.advance(timedelta(seconds=seconds))
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                task.cancel()
-            stage.pacers = Pacers(stage.clock)
-            await stage.clock.advance(2 * SECOND)
-            await asyncio.gather(dying, return_exceptions=True)
-        await stage.until(run(reconcile=bool(crashes)))
+        await stage.reply_in_lives(lengths, crashes, RETRY)
         expected = lay_out(WORDS[: lengths[-1]], BUTTONS, controls=RETRY)
         assert [(message.text, message.controls) for message in stage.surface.shown(HERE)] == [
             (piece.text, piece.controls) for piece in expected

@@ -1,7 +1,8 @@
 """The contract of `store.protocol.Store`: one test for each law, the same for every engine.
 
-A subclass provides the fixture `store`, an empty one; for an engine that keeps what it was told, also `reopen`, which closes
-the store and opens another at the same place. No law moves a clock: a lease of no time is over at once, on any engine.
+A subclass provides the fixture `opens`, how its store is opened. Of it come, in `tests/store/conftest.py`, `store`, which is
+empty, and `reopen`, which closes it and opens another at the same place: for an engine that keeps what it was told. No law
+moves a clock: a lease of no time is over at once, on any engine.
 """
 
 from tests.contracts.store_laws_accept import AcceptLaws

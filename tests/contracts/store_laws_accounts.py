@@ -8,7 +8,6 @@ import pytest
 
 from store import (
     Charge,
-    Claim,
     ConversationKey,
     Days,
     Grant,
@@ -27,7 +26,7 @@ from store import (
     UsageBy,
     UsageRow,
 )
-from tests.contracts.store_words import LEASE, MINUTE, OVER, ROOM, message, named, reply, room, say, take
+from tests.contracts.store_words import MINUTE, OVER, ROOM, begin, message, named, reply, room, say, take
 
 EVER = Days(first=date(2020, 1, 1), last=date(2100, 1, 1))
 """More than is kept: no law asks what day it is."""
@@ -45,15 +44,8 @@ def cost(money: int = 0, *, prompt: int = 0, completion: int = 0, author: str = 
     return Charge(author_id=author, prompt_tokens=prompt, completion_tokens=completion, money=money)
 
 
-async def begin(store: Store, key: ConversationKey, *, lease: timedelta = LEASE) -> Claim:
-    accepted = await store.accept_and_claim(message(key=key), lease=lease, window=1)
-    assert accepted is not None
-    assert accepted.claim is not None
-    return accepted.claim
-
-
 async def carry_out(store: Store, key: ConversationKey, charge: Charge) -> None:
-    claim = await begin(store, key)
+    claim = await begin(store, key=key)
     await store.finish(claim.hold, reply("hi"), charge=charge)
     await store.settle(claim.hold, TurnState.DONE)
 
@@ -74,7 +66,7 @@ class ReserveLaws:
 
     @pytest.mark.parametrize("payer", list(Payer))
     async def test_of_a_hundred_at_once_as_many_are_granted_as_there_is_money_for(self, store: Store, payer: Payer) -> None:
-        claims = [await begin(store, room("C1", thread=f"{n}")) for n in range(100)]
+        claims = [await begin(store, key=room("C1", thread=f"{n}")) for n in range(100)]
         asked = order(limit(105, payer=payer), money=10)
         grants = await asyncio.gather(*(store.reserve(claim.hold, asked) for claim in claims))
         assert sum(grant.refused is None for grant in grants) == 10
@@ -83,7 +75,7 @@ class ReserveLaws:
         assert sorted(told) == [False] + [True] * 89, "one of them is told, the others know it already"
 
     async def test_what_is_settled_for_less_frees_the_rest(self, store: Store) -> None:
-        claims = [await begin(store, room(f"C{n}")) for n in range(3)]
+        claims = [await begin(store, key=room(f"C{n}")) for n in range(3)]
         asked = order(limit(100), money=60)
         assert (await store.reserve(claims[0].hold, asked)).refused is None
         assert (await store.reserve(claims[1].hold, asked)).refused == limit(100)
@@ -94,25 +86,25 @@ class ReserveLaws:
         assert (await store.reserve(claims[2].hold, asked)).refused is None
 
     async def test_the_amount_may_be_reached_and_not_passed(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         assert (await store.reserve(claim.hold, order(limit(10), money=11))).refused is not None
         assert (await store.reserve(claim.hold, order(limit(10), money=10))).refused is None
         assert (await store.reserve(claim.hold, order(limit(0, unit=Unit.TOKENS), tokens=1))).refused is not None
         assert (await store.reserve(claim.hold, order(limit(1, unit=Unit.TURNS), tokens=1))).refused is None
 
     async def test_an_order_of_the_same_hold_replaces_the_one_before_and_the_turn_counts_as_one(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         turns = limit(1, unit=Unit.TURNS, period=Period.MINUTE)
         for money in (30, 70, 50, 100):
             assert (await store.reserve(claim.hold, order(limit(100), turns, money=money))).refused is None
             one = await meter(store)
             assert (one.money, one.turns) == (money, 1)
-        other = await begin(store, room("C2"))
+        other = await begin(store, key=room("C2"))
         assert (await store.reserve(other.hold, order(turns))).refused == turns
         assert (await meter(store)).turns == 1
 
     async def test_an_order_that_is_refused_sets_nothing_aside_and_the_one_before_stays(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         assert (await store.reserve(claim.hold, order(limit(100), money=101))).refused is not None
         assert await meter(store) == Meter(payer=Payer.USER, period=Period.DAY, turns=0, tokens=0, money=0)
         await store.reserve(claim.hold, order(limit(100), money=60, tokens=6))
@@ -144,14 +136,14 @@ class ReserveLaws:
         assert await spent(store) == 63
 
     async def test_a_turn_that_ends_without_a_word_keeps_what_it_set_aside(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.reserve(claim.hold, order(limit(100), money=60))
         await store.settle(claim.hold, TurnState.DONE)
-        other = await begin(store, room("C2"))
+        other = await begin(store, key=room("C2"))
         assert (await store.reserve(other.hold, order(limit(100), money=41))).refused is not None
 
     async def test_of_several_limits_the_one_that_ends_last_is_told(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         minute, day = limit(0, unit=Unit.TURNS, period=Period.MINUTE), limit(5)
         before = datetime.now(UTC)
         grant = await store.reserve(claim.hold, order(minute, day, money=9))
@@ -165,7 +157,7 @@ class ReserveLaws:
         assert grant.until <= datetime.now(UTC) + MINUTE
 
     async def test_a_refusal_is_told_once_to_each_payer_and_for_each_limit(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         asked = order(limit(5), money=9)
         assert [(await store.reserve(claim.hold, asked)).told for _ in range(3)] == [False, True, True]
         assert not (await store.reserve(claim.hold, replace(asked, author_id="U-Bob"))).told
@@ -174,34 +166,34 @@ class ReserveLaws:
         assert not (await store.reserve(claim.hold, order(limit(5, payer=Payer.CHANNEL), money=9))).told
 
     async def test_being_near_a_limit_is_said_once(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         money, tokens = limit(100), limit(1000, unit=Unit.TOKENS, payer=Payer.WORKSPACE)
         assert await store.reserve(claim.hold, order(money, tokens, money=79, tokens=799)) == Grant()
         assert (await store.reserve(claim.hold, order(money, tokens, money=80, tokens=800))).near == (money, tokens)
         assert (await store.reserve(claim.hold, order(money, tokens, money=90, tokens=900))).near == ()
-        other = await begin(store, room("C2"))
+        other = await begin(store, key=room("C2"))
         assert (await store.reserve(other.hold, order(money, money=1))).near == ()
 
     async def test_workspaces_with_the_same_ids_do_not_pay_for_each_other(self, store: Store) -> None:
         keys = [ROOM, room("C1", workspace="T2"), room("C1", platform="discord"), room("C1", workspace="")]
         limits = [limit(10, payer=payer) for payer in (Payer.USER, Payer.CHANNEL, Payer.WORKSPACE)]
-        claims = [await begin(store, key) for key in keys]
+        claims = [await begin(store, key=key) for key in keys]
         for claim in claims:
             assert (await store.reserve(claim.hold, order(*limits, money=10))).refused is None
-        other = await begin(store, room("C2"))
+        other = await begin(store, key=room("C2"))
         everybody = limit(49, payer=Payer.ALL)
         assert (await store.reserve(other.hold, order(everybody, money=10))).refused == everybody
         assert (await store.reserve(other.hold, order(everybody, money=9))).refused is None
 
     async def test_a_user_who_goes_on_in_another_channel_pays_from_one_account(self, store: Store) -> None:
-        first, second = await begin(store, ROOM), await begin(store, room("C2"))
+        first, second = await begin(store), await begin(store, key=room("C2"))
         assert (await store.reserve(first.hold, order(limit(10), limit(10, payer=Payer.CHANNEL), money=6))).refused is None
         assert (await store.reserve(second.hold, order(limit(10, payer=Payer.CHANNEL), money=6))).refused is None
         grant = await store.reserve(second.hold, order(limit(10), limit(10, payer=Payer.CHANNEL), money=6))
         assert grant.refused == limit(10)
 
     async def test_who_holds_no_more_sets_nothing_aside(self, store: Store) -> None:
-        claim = await begin(store, ROOM, lease=OVER)
+        claim = await begin(store, lease=OVER)
         with pytest.raises(LeaseLost):
             await store.reserve(claim.hold, order(limit(10), money=1))
         with pytest.raises(LeaseLost):
@@ -215,7 +207,7 @@ class ChargeLaws:
     """What was spent is on four accounts, once."""
 
     async def test_a_charge_is_on_all_four_accounts(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.finish(claim.hold, reply("hi"), charge=cost(7, prompt=20, completion=3))
         for payer in Payer:
             assert await meter(store, payer) == Meter(payer=payer, period=Period.DAY, turns=1, tokens=23, money=7)
@@ -223,7 +215,7 @@ class ChargeLaws:
         assert await spent(store, Payer.CHANNEL, key=room("C2")) == 0
 
     async def test_finishing_again_puts_the_new_charge_in_place_of_the_old(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.reserve(claim.hold, order(limit(100, period=Period.MINUTE), money=50))
         await store.finish(claim.hold, reply("a draft"), charge=cost(7, prompt=5))
         await store.finish(claim.hold, reply("all of it"))
@@ -237,7 +229,7 @@ class ChargeLaws:
         assert (one.turns, one.money) == (0, 8), "what is handed back has not come to its end"
 
     async def test_an_order_after_a_charge_replaces_that_too(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.finish(claim.hold, reply("hi"), charge=cost(60))
         assert (await store.reserve(claim.hold, order(limit(100), money=101))).refused is not None
         assert await spent(store) == 60
@@ -297,14 +289,14 @@ class ChargeLaws:
         assert (one.prompt_tokens, one.completion_tokens, one.money) == (100, 20, 9)
 
     async def test_a_turn_without_a_charge_is_on_no_account(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.finish(claim.hold, reply("hi"))
         await store.settle(claim.hold, TurnState.DONE)
         assert (await meter(store)).turns == 0
 
     @pytest.mark.parametrize("bad", ["nul \0", "half \udc00"])
     async def test_nobody_is_charged_whose_name_can_not_be_stored(self, store: Store, bad: str) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         for refused in (
             store.finish(claim.hold, reply("hi"), charge=cost(1, author=bad)),
             store.release(claim.hold, charge=cost(1, author=bad)),
@@ -338,7 +330,7 @@ class UsageLaws:
         assert [row[1:] for row in await rows(UsageBy.DAY, "U-Bob")] == [(1, 5, 0, 1)]
 
     async def test_what_is_only_set_aside_or_of_another_day_is_no_usage(self, store: Store) -> None:
-        claim = await begin(store, ROOM)
+        claim = await begin(store)
         await store.reserve(claim.hold, order(limit(100), money=50))
         assert await store.usage("slack", "T1", by=UsageBy.USER, days=EVER, limit=9) == ()
         await store.finish(claim.hold, reply("hi"), charge=cost(5))
@@ -371,7 +363,7 @@ class UsageLaws:
         for key in (ROOM, room("C1", workspace="T2")):
             await carry_out(store, key, cost(5))
             await store.audit_log(key.platform, key.workspace, limit=1)
-        running = await begin(store, room("C2"))
+        running = await begin(store, key=room("C2"))
         await store.reserve(running.hold, order(limit(100), money=30))
         await store.put_setting(
             Setting(platform="slack", workspace="T1", name="x", value="y"), author_id="U-Op", at=datetime.now(UTC)

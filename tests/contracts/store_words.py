@@ -29,7 +29,10 @@ OVER = timedelta()
 ROOM = ConversationKey(platform="slack", workspace="T1", channel="C1")
 PLATFORMS = ("slack", "discord")
 
+Opens = Callable[[], Awaitable[Store]]
+"""How a store is opened: at the same place each time, which is empty at first."""
 Reopen = Callable[[], Awaitable[Store]]
+"""Closes the store and opens the next one at its place."""
 _numbers = itertools.count(1)
 
 
@@ -93,6 +96,14 @@ async def take(store: Store, *, lease: timedelta = LEASE, window: int = 100) -> 
     claim = await store.claim(lease=lease, window=window, platforms=PLATFORMS)
     assert claim is not None, "there should have been a turn to claim"
     return claim
+
+
+async def begin(store: Store, *, key: ConversationKey = ROOM, lease: timedelta = LEASE) -> Claim:
+    """Say something in a conversation that waits for nothing, and have its turn at once."""
+    accepted = await store.accept_and_claim(message(key=key), lease=lease, window=1)
+    assert accepted is not None
+    assert accepted.claim is not None
+    return accepted.claim
 
 
 async def nothing_to_do(store: Store, platforms: Collection[str] = PLATFORMS) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests of whole processes share: one helper that forks them, one model server, a shell each."""
+"""What the tests of whole processes share: one helper that forks them, one model server, one PostgreSQL, a shell each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from tests.e2e.servers import Model, model_server
 from tests.e2e.shell import Shell
 from tests.e2e.zygote import Zygote, zygote
+from tests.engines.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,19 @@ def helper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     with model_server(tmp_path_factory.mktemp("model"), delay_ms=3) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL, started once; who stops it starts it again."""
+    with PostgresServer.made(options={"fsync": "off"}) as made:
+        yield made
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> str:
+    """The address of an empty database."""
+    return server.database()
 
 
 @pytest.fixture

@@ -2,23 +2,8 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
-
-import pytest
 
 from tests.e2e.shell import Shell
-from tests.engines.postgres import PostgresServer
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.made(options={"fsync": "off"}) as made:
-        yield made
-
-
-@pytest.fixture
-def database(server: PostgresServer) -> str:
-    return server.database()
 
 
 def test_a_conversation_goes_on_in_postgresql_and_back_in_a_file(shell: Shell, database: str) -> None:

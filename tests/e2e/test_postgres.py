@@ -14,37 +14,41 @@ from store.migrate import HEAD
 from tests.e2e.servers import Model
 from tests.e2e.shell import Shell
 from tests.engines.postgres import PostgresServer
+from tests.engines.transaction_pooler import TransactionPooler
 
 SAID = "SELECT text FROM message WHERE role = {role} ORDER BY id"
 PASSWORD = "hunter2/%?"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer.made(options={"fsync": "off"}) as made:
-        yield made
+DIRECTLY, POOLED = "directly", "through a pooler"
+EITHER_WAY = pytest.mark.parametrize("address", [DIRECTLY, POOLED], indirect=True)
+"""A pooler in transaction mode gives each transaction another connection, and nobody should notice."""
 
 
 @pytest.fixture
-def database(server: PostgresServer) -> str:
-    return server.database()
+def address(server: PostgresServer, database: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the program finds its database: at the server, unless a test goes `EITHER_WAY`."""
+    if getattr(request, "param", DIRECTLY) == DIRECTLY:
+        yield database
+        return
+    with TransactionPooler.before(server) as pooler:
+        yield pooler.url(database)
+        assert pooler.transactions["parley"], "it went by the pooler"
 
 
-def on(shell: Shell, server: PostgresServer, database: str) -> Shell:
+def on(shell: Shell, server: PostgresServer, address: str) -> Shell:
     """Set the database, by an address with a password, and PostgreSQL's programs."""
-    address = database.replace("parley@", f"parley:{quote(PASSWORD, safe='')}@")
-    shell.env |= {"DATABASE_URL": address, "PATH": f"{server.bin}:{os.environ['PATH']}"}
+    named = address.replace("parley@", f"parley:{quote(PASSWORD, safe='')}@")
+    shell.env |= {"DATABASE_URL": named, "PATH": f"{server.bin}:{os.environ['PATH']}"}
     return shell
 
 
 @pytest.fixture
-def shell(shell: Shell, server: PostgresServer, database: str) -> Shell:
-    return on(shell, server, database)
+def shell(shell: Shell, server: PostgresServer, address: str) -> Shell:
+    return on(shell, server, address)
 
 
 @pytest.fixture
-def talk(talk: Shell, server: PostgresServer, database: str) -> Shell:
-    return on(talk, server, database)
+def talk(talk: Shell, server: PostgresServer, address: str) -> Shell:
+    return on(talk, server, address)
 
 
 def told(server: PostgresServer, database: str, *, role: int = 0) -> list[str]:
@@ -63,6 +67,7 @@ def test_a_chat_in_a_pipe_goes_on_where_it_was_left(shell: Shell, server: Postgr
     assert shell.contents() == {}
 
 
+@EITHER_WAY
 def test_a_chat_that_is_killed_goes_on_and_answers_once(
     talk: Shell, model: Model, server: PostgresServer, database: str
 ) -> None:
@@ -80,8 +85,8 @@ def test_a_chat_that_is_killed_goes_on_and_answers_once(
     assert told(server, database, role=1) == ["You asked: are you there?", "You asked: and now?"]
 
 
+@EITHER_WAY
 def test_two_processes_on_one_database_answer_each_line_once(shell: Shell, server: PostgresServer, database: str) -> None:
-    assert shell.run("migrate").code == 0
     lines = {name: [f"{name} {number}" for number in range(25)] for name in ("ann", "ben")}
 
     def talk(name: str) -> str:
@@ -98,8 +103,9 @@ def test_two_processes_on_one_database_answer_each_line_once(shell: Shell, serve
     assert stored == Counter(f"You said: {line}" for said in lines.values() for line in said)
 
 
-def test_every_command_of_the_shell_works_on_it(shell: Shell, database: str) -> None:
-    place = f"PostgreSQL at {database.rpartition('@')[2]}"
+@EITHER_WAY
+def test_every_command_of_the_shell_works_on_it(shell: Shell, address: str) -> None:
+    place = f"PostgreSQL at {address.rpartition('@')[2]}"
     done = shell.run("doctor")
     assert done.code == 0
     seen = " ".join(done.out.split())

@@ -130,9 +130,7 @@ class PostgresServer:
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement as the superuser and return its rows."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
+        return execute(self.url(database), statement)
 
     def run(self, program: str, *arguments: str, check: bool = True) -> str:
         """Run one of PostgreSQL's own programs as the server's user and return what it says."""
@@ -157,6 +155,13 @@ class PostgresServer:
                 f"{program} ended with {done.returncode}: {text}\n{log.read_text() if log.exists() else ''}"
             )
         return text
+
+
+def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+    """Run one statement at an address, on a connection of its own, and return its rows."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
 
 
 def _root() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from store import Attachment, Store, open_store
 from tests.contracts.store_words import AT, message, named, reply, room, take, texts
-from tests.store.files import url
+from tests.store.files import address_of
 
 OLD, NEW, WRONG = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
 CANARY = "wombat"
@@ -43,7 +43,7 @@ async def talk_of_the_canary(store: Store) -> int:
 
 async def fill(place: Path | str, keys: Sequence[bytes]) -> None:
     """Have the canary said in the store of a file, or at an address."""
-    store = await open_store(_address(place), keys=keys)
+    store = await open_store(address_of(place), keys=keys)
     try:
         if await store.find(ROOM_KEY) is None:
             await talk_of_the_canary(store)
@@ -53,7 +53,7 @@ async def fill(place: Path | str, keys: Sequence[bytes]) -> None:
 
 async def everything(place: Path | str, keys: Sequence[bytes]) -> list[str]:
     """Read what was said, in the way of a bot, and make sure of the rest."""
-    store = await open_store(_address(place), keys=keys)
+    store = await open_store(address_of(place), keys=keys)
     try:
         conversation = await store.find(ROOM_KEY)
         assert conversation is not None
@@ -67,10 +67,6 @@ async def everything(place: Path | str, keys: Sequence[bytes]) -> list[str]:
         return texts(said)
     finally:
         await store.aclose()
-
-
-def _address(place: Path | str) -> str:
-    return url(place) if isinstance(place, Path) else place
 
 
 def seen_in(directory: Path) -> list[str]:

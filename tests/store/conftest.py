@@ -1,12 +1,14 @@
-"""One real PostgreSQL for all tests of a run that ask for it, and an empty database for each."""
+"""The store that a test is about, and one real PostgreSQL for all tests of a run that ask for it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from store import open_store
+from store import Store, open_store
+from tests.contracts.store_words import Opens, Reopen
 from tests.engines.postgres import PostgresServer
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -20,6 +22,33 @@ DO $$ DECLARE name text; BEGIN
     PERFORM setval(name::regclass, 1, false);
   END LOOP;
 END $$"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a store's file may be; nothing is there yet."""
+    return tmp_path / "parley.db"
+
+
+@pytest.fixture
+async def store(opens: Opens) -> AsyncIterator[Store]:
+    """The store that a class or a file says how to open, in a fixture of its own."""
+    store = await opens()
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+async def reopen(store: Store, opens: Opens) -> AsyncIterator[Reopen]:
+    opened = [store]
+
+    async def again() -> Store:
+        await opened[-1].aclose()
+        opened.append(await opens())
+        return opened[-1]
+
+    yield again
+    await opened[-1].aclose()
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +77,12 @@ def postgres_url(_emptied: str) -> str:
     with psycopg.connect(_emptied, autocommit=True) as connection:
         connection.execute(EMPTY)
     return _emptied
+
+
+@pytest.fixture
+def own_url(postgres: PostgresServer, postgres_template: str) -> str:
+    """The address of an empty store in a database of its own: its files are looked into, or a copy takes its place."""
+    return postgres.database(like=postgres_template)
 
 
 async def _open_and_close(url: str) -> None:

@@ -1,5 +1,6 @@
-"""Stores on files, opened for a moment."""
+"""Stores in files and at other addresses, opened for a moment."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from store import open_store
@@ -10,15 +11,20 @@ def url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-async def make_store(path: Path, *texts: str) -> None:
-    store = await open_store(url(path))
+def address_of(place: Path | str) -> str:
+    """Name a store by its address, if it is not named so already."""
+    return url(place) if isinstance(place, Path) else place
+
+
+async def make_store(place: Path | str, *texts: str) -> None:
+    store = await open_store(address_of(place))
     if texts:
         await say(store, *texts)
     await store.aclose()
 
 
-async def read_all(path: Path) -> list[str]:
-    store = await open_store(url(path))
+async def read_all(place: Path | str, *, keys: Sequence[bytes] = ()) -> list[str]:
+    store = await open_store(address_of(place), keys=keys)
     try:
         conversation = await store.find(ROOM)
         return await read(store, conversation.id) if conversation else []

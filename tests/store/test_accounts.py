@@ -1,13 +1,12 @@
 """Accounts as time goes by: minutes and days end, and what was set aside by somebody who is gone is spent."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from store import (
     Charge,
-    Claim,
     Days,
     Limit,
     Meter,
@@ -20,7 +19,7 @@ from store import (
     UsageBy,
     open_store,
 )
-from tests.contracts.store_words import message, reply, room
+from tests.contracts.store_words import Opens, begin, reply, room
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -38,17 +37,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def store(clock: FakeClock) -> AsyncIterator[Store]:
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    yield store
-    await store.aclose()
-
-
-async def begin(store: Store, channel: str = "C1") -> Claim:
-    accepted = await store.accept_and_claim(message(key=room(channel)), lease=LEASE, window=1)
-    assert accepted is not None
-    assert accepted.claim is not None
-    return accepted.claim
+def opens(clock: FakeClock) -> Opens:
+    return partial(open_store, "sqlite:///:memory:", clock=clock.now)
 
 
 def order(*limits: Limit, money: int = 0) -> Order:
@@ -60,7 +50,7 @@ async def meters(store: Store, payer: Payer = Payer.USER) -> dict[Period, Meter]
 
 
 async def test_a_minute_that_is_over_no_longer_counts(store: Store, clock: FakeClock) -> None:
-    claims = [await begin(store, f"C{n}") for n in range(4)]
+    claims = [await begin(store, key=room(f"C{n}"), lease=LEASE) for n in range(4)]
     for claim in claims[:2]:
         assert (await store.reserve(claim.hold, order(TURNS))).refused is None
     refused = await store.reserve(claims[2].hold, order(TURNS))
@@ -72,17 +62,17 @@ async def test_a_minute_that_is_over_no_longer_counts(store: Store, clock: FakeC
 
 
 async def test_a_turn_that_goes_on_into_a_full_minute_is_not_kept_out_by_its_number(store: Store, clock: FakeClock) -> None:
-    first = await begin(store)
+    first = await begin(store, lease=LEASE)
     assert (await store.reserve(first.hold, order(TURNS))).refused is None
     await clock.advance(MINUTE)
     for n in (2, 3):
-        assert (await store.reserve((await begin(store, f"C{n}")).hold, order(TURNS))).refused is None
+        assert (await store.reserve((await begin(store, key=room(f"C{n}"), lease=LEASE)).hold, order(TURNS))).refused is None
     assert (await store.reserve(first.hold, order(TURNS))).refused is None
-    assert (await store.reserve((await begin(store, "C4")).hold, order(TURNS))).refused == TURNS
+    assert (await store.reserve((await begin(store, key=room("C4"), lease=LEASE)).hold, order(TURNS))).refused == TURNS
 
 
 async def test_a_turn_that_ends_in_a_later_minute_counts_in_the_one_it_was_begun_in(store: Store, clock: FakeClock) -> None:
-    claim = await begin(store)
+    claim = await begin(store, lease=LEASE)
     await store.reserve(claim.hold, order(TURNS))
     await clock.advance(MINUTE)
     await store.finish(claim.hold, reply("hi"), charge=Charge(author_id="U1", prompt_tokens=3))
@@ -91,7 +81,7 @@ async def test_a_turn_that_ends_in_a_later_minute_counts_in_the_one_it_was_begun
 
 
 async def test_a_day_that_is_over_no_longer_counts_and_its_money_is_charged_to_it(store: Store, clock: FakeClock) -> None:
-    claim, other = await begin(store), await begin(store, "C2")
+    claim, other = await begin(store, lease=LEASE), await begin(store, key=room("C2"), lease=LEASE)
     assert (await store.reserve(claim.hold, order(MONEY, money=100))).near == (MONEY,)
     refused = await store.reserve(other.hold, order(MONEY, money=1))
     assert (refused.refused, refused.until, refused.told) == (MONEY, datetime(2026, 11, 22, tzinfo=UTC), False)
@@ -105,7 +95,7 @@ async def test_a_day_that_is_over_no_longer_counts_and_its_money_is_charged_to_i
 
 
 async def test_a_turn_that_asks_again_after_midnight_moves_to_the_new_day_as_a_whole(store: Store, clock: FakeClock) -> None:
-    claim = await begin(store)
+    claim = await begin(store, lease=LEASE)
     await store.reserve(claim.hold, order(MONEY, money=90))
     await clock.advance(2 * MINUTE)
     assert (await meters(store, Payer.WORKSPACE))[Period.DAY].money == 0
@@ -119,7 +109,7 @@ async def test_a_turn_that_asks_again_after_midnight_moves_to_the_new_day_as_a_w
 
 
 async def test_who_was_refused_is_told_again_in_the_next_period(store: Store, clock: FakeClock) -> None:
-    claim = await begin(store)
+    claim = await begin(store, lease=LEASE)
     asked = order(MONEY, money=101)
     assert [(await store.reserve(claim.hold, asked)).told for _ in range(2)] == [False, True]
     await clock.advance(2 * MINUTE)
@@ -128,7 +118,7 @@ async def test_who_was_refused_is_told_again_in_the_next_period(store: Store, cl
 
 async def test_what_nobody_holds_any_more_is_spent_after_ten_minutes(store: Store, clock: FakeClock) -> None:
     await clock.advance(timedelta(hours=12))
-    lost, held = await begin(store), await begin(store, "C2")
+    lost, held = await begin(store, lease=LEASE), await begin(store, key=room("C2"), lease=LEASE)
     for claim in (lost, held):
         await store.reserve(claim.hold, order(MONEY, money=30))
     await store.delete(lost.hold.conversation_id)
@@ -137,7 +127,7 @@ async def test_what_nobody_holds_any_more_is_spent_after_ten_minutes(store: Stor
         await clock.advance(4 * MINUTE)
         await store.renew(held.hold, lease=LEASE)
     assert await store.usage("slack", "T1", by=UsageBy.USER, days=today, limit=9) == ()
-    other = await begin(store, "C3")
+    other = await begin(store, key=room("C3"), lease=LEASE)
     assert (await store.reserve(other.hold, order(MONEY, money=41))).refused == MONEY
     (row,) = await store.usage("slack", "T1", by=UsageBy.USER, days=today, limit=9)
     assert (row.turns, row.prompt_tokens, row.money) == (1, 10, 30), "only of the one that nobody holds"
@@ -147,7 +137,7 @@ async def test_what_nobody_holds_any_more_is_spent_after_ten_minutes(store: Stor
 
 
 async def test_accounts_of_minutes_are_forgotten_once_nothing_is_set_aside_in_them(store: Store, clock: FakeClock) -> None:
-    first, second = await begin(store), await begin(store, "C2")
+    first, second = await begin(store, lease=LEASE), await begin(store, key=room("C2"), lease=LEASE)
     for claim in (first, second):
         await store.reserve(claim.hold, order(TURNS))
     ancient = datetime(2026, 1, 1, tzinfo=UTC)
@@ -163,7 +153,7 @@ async def test_accounts_of_minutes_are_forgotten_once_nothing_is_set_aside_in_th
 
 async def test_days_are_forgotten_when_they_are_old_enough(store: Store, clock: FakeClock) -> None:
     for _ in range(3):
-        claim = await begin(store)
+        claim = await begin(store, lease=LEASE)
         await store.finish(claim.hold, reply("hi"), charge=Charge(author_id="U1", money=1))
         await store.settle(claim.hold, TurnState.DONE)
         await clock.advance(timedelta(days=1))

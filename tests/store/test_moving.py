@@ -66,11 +66,6 @@ def database(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "parley.db"
-
-
-@pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So small stores have many of them."""
     tables = tuple(replace(table, page=2) for table in TABLES)

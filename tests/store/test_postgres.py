@@ -1,13 +1,13 @@
 """The laws of the store on a real PostgreSQL, and what is PostgreSQL's own about them."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from store import Store, open_store
 from tests.contracts.store_laws import DurableStoreLaws
-from tests.contracts.store_words import Reopen
+from tests.contracts.store_words import Opens
 
 pytestmark = pytest.mark.anyio
 
@@ -16,22 +16,8 @@ class TestPostgres(DurableStoreLaws):
     """One database."""
 
     @pytest.fixture
-    async def store(self, postgres_url: str) -> AsyncIterator[Store]:
-        store = await open_store(postgres_url)
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, store: Store, postgres_url: str) -> AsyncIterator[Reopen]:
-        opened = [store]
-
-        async def again() -> Store:
-            await opened[-1].aclose()
-            opened.append(await open_store(postgres_url))
-            return opened[-1]
-
-        yield again
-        await opened[-1].aclose()
+    def opens(self, postgres_url: str) -> Opens:
+        return partial(open_store, postgres_url)
 
     async def test_the_servers_time_is_told(self, store: Store) -> None:
         now = await store.server_time()

@@ -13,8 +13,9 @@ from store import NotOurs, SchemaTooNew, StoreBusy, StoreDamaged, StoreDenied, o
 from store.errors import StoreError
 from store.postgres_copy import back_up, examine, look_at, restore
 from store.sealing import key_of
-from tests.contracts.store_words import AT, ROOM, message, read, say
+from tests.contracts.store_words import AT, message, read, say
 from tests.engines.postgres import PostgresServer
+from tests.store.files import make_store, read_all
 
 pytestmark = pytest.mark.anyio
 
@@ -36,22 +37,6 @@ def url(postgres: PostgresServer, postgres_template: str) -> str:
     return postgres.database(like=postgres_template)
 
 
-async def make(url: str, *texts: str, key: bytes | None = None) -> int:
-    store = await open_store(url, keys=() if key is None else (key,))
-    conversation_id = await say(store, *texts)
-    await store.aclose()
-    return conversation_id
-
-
-async def texts_of(url: str, *, key: bytes | None = None) -> list[str]:
-    store = await open_store(url, keys=() if key is None else (key,))
-    try:
-        conversation = await store.find(ROOM)
-        return [] if conversation is None else [said.text for said in await store.recent(conversation.id, 1000)]
-    finally:
-        await store.aclose()
-
-
 async def test_a_store_in_use_is_backed_up_whole(url: str, postgres: PostgresServer, tmp_path: Path) -> None:
     store = await open_store(url)
     conversation_id = await say(store, *[f"{n}" for n in range(30)])
@@ -71,19 +56,19 @@ async def test_a_store_in_use_is_backed_up_whole(url: str, postgres: PostgresSer
     assert not look_at(fresh).holds_something
     restore(examine(backup), fresh, quiet)
     assert look_at(fresh).holds_something
-    assert await texts_of(fresh) == everything[:messages]
-    await make(fresh, "and on")
-    assert (await texts_of(fresh))[-1] == "and on"
+    assert await read_all(fresh) == everything[:messages]
+    await make_store(fresh, "and on")
+    assert (await read_all(fresh))[-1] == "and on"
 
 
 async def test_a_restore_replaces_all_that_is_there(url: str, tmp_path: Path) -> None:
-    await make(url, "one")
+    await make_store(url, "one")
     back_up(url, tmp_path / "copy.dump", quiet)
-    await make(url, "two")
-    assert await texts_of(url) == ["one", "two"]
+    await make_store(url, "two")
+    assert await read_all(url) == ["one", "two"]
     for _ in range(2):
         restore(examine(tmp_path / "copy.dump"), url, quiet)
-        assert await texts_of(url) == ["one"]
+        assert await read_all(url) == ["one"]
 
 
 async def test_what_is_sealed_is_copied_sealed_and_without_the_key(
@@ -97,11 +82,11 @@ async def test_what_is_sealed_is_copied_sealed_and_without_the_key(
     restore(examine(tmp_path / "copy.dump"), fresh, quiet)
     plain = subprocess.run(["pg_restore", "--file=-", tmp_path / "copy.dump"], capture_output=True, check=True).stdout
     assert b"walrus" not in plain
-    assert await texts_of(fresh, key=KEY) == ["the word is walrus"]
+    assert await read_all(fresh, keys=[KEY]) == ["the word is walrus"]
 
 
 async def test_what_was_erased_since_stays_gone(url: str, tmp_path: Path) -> None:
-    await make(url, "forget me")
+    await make_store(url, "forget me")
     back_up(url, tmp_path / "copy.dump", quiet)
     store = await open_store(url)
     await store.forget_person("slack", "T1", "U-Ann", at=AT + timedelta(days=1))
@@ -109,13 +94,13 @@ async def test_what_was_erased_since_stays_gone(url: str, tmp_path: Path) -> Non
     for _ in range(2):  # the second time by what the first one put back
         restore(examine(tmp_path / "copy.dump"), url, quiet)
         assert look_at(url).holds_something
-    assert await texts_of(url) == []
+    assert await read_all(url) == []
     restore(examine(tmp_path / "copy.dump"), url, quiet)
-    assert await texts_of(url) == []
+    assert await read_all(url) == []
 
 
 async def test_a_restore_waits_for_nobody_who_uses_the_store(url: str, tmp_path: Path) -> None:
-    await make(url, "one")
+    await make_store(url, "one")
     back_up(url, tmp_path / "copy.dump", quiet)
     dump = examine(tmp_path / "copy.dump")
     store = await open_store(url)
@@ -127,7 +112,7 @@ async def test_a_restore_waits_for_nobody_who_uses_the_store(url: str, tmp_path:
     await store.aclose()
     with pytest.raises(StoreBusy, match="holds"):
         restore(dump, url, quiet)
-    assert await texts_of(url) == ["one", "two"]
+    assert await read_all(url) == ["one", "two"]
 
 
 async def test_a_backup_takes_no_files_place(url: str, tmp_path: Path, postgres: PostgresServer) -> None:
@@ -155,21 +140,21 @@ async def test_what_is_no_copy_of_a_store_is_refused(url: str, tmp_path: Path, p
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
 async def test_a_damaged_copy_is_refused_and_nothing_changed(url: str, tmp_path: Path, cut: float) -> None:
-    await make(url, *(os.urandom(400).hex() for _ in range(100)))
+    await make_store(url, *(os.urandom(400).hex() for _ in range(100)))
     back_up(url, tmp_path / "copy.dump", quiet)
     dump = examine(tmp_path / "copy.dump")
     whole = dump.path.read_bytes()
     dump.path.write_bytes(whole[: int(len(whole) * cut)])
     with pytest.raises(StoreDamaged):
         examine(dump.path)
-    before = await texts_of(url)
+    before = await read_all(url)
     with pytest.raises(StoreError):
         restore(dump, url, quiet)  # it was whole when it was looked at
-    assert await texts_of(url) == before
+    assert await read_all(url) == before
 
 
 async def test_a_copy_of_a_newer_parley_is_refused(url: str, tmp_path: Path, postgres: PostgresServer) -> None:
-    await make(url, "one")
+    await make_store(url, "one")
     back_up(url, tmp_path / "old.dump", quiet)
     name = url.rpartition("/")[2]
     postgres.execute("UPDATE alembic_version SET version_num = '9999'", database=name)
@@ -196,14 +181,14 @@ async def test_another_programs_database_is_left_alone(url: str, tmp_path: Path,
 
 
 async def test_views_of_others_on_the_tables_are_kept_and_named(url: str, tmp_path: Path, postgres: PostgresServer) -> None:
-    await make(url, "one")
+    await make_store(url, "one")
     back_up(url, tmp_path / "copy.dump", quiet)
     name = url.rpartition("/")[2]
     postgres.execute("CREATE VIEW statistics AS SELECT count(*) AS messages FROM message", database=name)
     with pytest.raises(StoreDenied, match="views"):
         restore(examine(tmp_path / "copy.dump"), url, quiet)
     assert postgres.execute("SELECT messages FROM statistics", database=name) == [(1,)]
-    assert await texts_of(url) == ["one"]
+    assert await read_all(url) == ["one"]
 
 
 async def test_a_store_in_a_schema_of_its_own_is_copied_without_its_neighbours(
@@ -214,11 +199,11 @@ async def test_a_store_in_a_schema_of_its_own_is_copied_without_its_neighbours(
     for statement in ("CREATE SCHEMA bots", "CREATE TABLE public.message (text text)"):
         postgres.execute(statement, database=name)
     ours = f"{shared}?options=-csearch_path%3Dbots"
-    await make(ours, "one")
+    await make_store(ours, "one")
     assert back_up(ours, tmp_path / "copy.dump", quiet) == 1
-    await make(ours, "two")
+    await make_store(ours, "two")
     restore(examine(tmp_path / "copy.dump"), ours, quiet)
-    assert await texts_of(ours) == ["one"]
+    assert await read_all(ours) == ["one"]
     assert postgres.execute("SELECT count(*) FROM public.message", database=name) == [(0,)]
     with pytest.raises(StoreDenied, match="search_path"):
         restore(examine(tmp_path / "copy.dump"), postgres.database(), quiet)
@@ -257,7 +242,7 @@ async def test_no_password_stands_in_a_command_line(url: str, tmp_path: Path, mo
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     secret = url.replace("parley@", "parley:hunter2%3F@") + "?password=hunter2%3F"
-    await make(url, "one")
+    await make_store(url, "one")
     back_up(secret, tmp_path / "copy.dump", quiet)
     restore(examine(tmp_path / "copy.dump"), secret, quiet)
     typed = (tmp_path / "typed").read_text()

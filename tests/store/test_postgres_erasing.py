@@ -49,12 +49,6 @@ async def opened(url: str) -> AsyncIterator[PostgresStore]:
         await store.aclose()
 
 
-@pytest.fixture
-def own_url(postgres: PostgresServer, postgres_template: str) -> str:
-    """A database of its own: its files are looked into, or it is copied."""
-    return postgres.database(like=postgres_template)
-
-
 def found(postgres: PostgresServer, url: str, canary: str) -> list[str]:
     """Name the files of a database in which a canary stands, without the server's journal, which is of all databases."""
     database = url.rpartition("/")[2]

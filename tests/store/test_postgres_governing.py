@@ -14,7 +14,6 @@ from store import (
     WORKSPACE_RUNNING,
     Charge,
     Claim,
-    ConversationKey,
     Days,
     Grant,
     LeaseLost,
@@ -30,7 +29,7 @@ from store import (
     open_store,
 )
 from store.postgres_setup import version
-from tests.contracts.store_words import AT, LEASE, PLATFORMS, message, reply, room, say
+from tests.contracts.store_words import AT, LEASE, PLATFORMS, begin, message, reply, room, say
 from tests.engines.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -57,13 +56,6 @@ def store(replicas: Sequence[Store]) -> Store:
     return replicas[0]
 
 
-async def begin(store: Store, thread: int | str = "", *, key: ConversationKey | None = None) -> Claim:
-    accepted = await store.accept_and_claim(message(key=key or room("C1", thread=f"{thread}")), lease=LEASE, window=1)
-    assert accepted is not None
-    assert accepted.claim is not None
-    return accepted.claim
-
-
 def order(*limits: Limit, money: int = 0, user: str = "U1") -> Order:
     return Order(author_id=user, tokens=10, money=money, limits=limits)
 
@@ -86,7 +78,7 @@ class TestManyAtOnce:
     async def test_replicas_together_grant_no_more_than_there_is_money_for(
         self, replicas: Sequence[Store], payer: Payer
     ) -> None:
-        claims = [await begin(replicas[0], n) for n in range(100)]
+        claims = [await begin(replicas[0], key=room("C1", thread=f"{n}")) for n in range(100)]
         for again in range(5):
             paid = (await spent(replicas[0], payer))[1]
             asked = order(Limit(payer=payer, unit=Unit.MONEY, period=Period.DAY, amount=paid + 105), money=10)
@@ -111,7 +103,7 @@ class TestManyAtOnce:
 
         async def work(n: int) -> int:
             store = replicas[n % 4]
-            claim = await begin(store, n)
+            claim = await begin(store, key=room("C1", thread=f"{n}"))
             asked = order(*random.sample(limits, k=len(limits)), money=5)
             if (await store.reserve(claim.hold, asked)).refused is not None:
                 return 0
@@ -212,14 +204,14 @@ class TestManyAtOnce:
         assert (row.heading, row.turns, row.money) == ("T1", 3, 13)
         (row,) = await store.usage("slack", "T1", by=UsageBy.DAY, days=EVER, limit=9)
         assert (row.turns, row.money) == (3, 13)
-        grant = await store.reserve((await begin(store, 4)).hold, order(MONEY, money=88))
+        grant = await store.reserve((await begin(store, key=room("C1", thread="4"))).hold, order(MONEY, money=88))
         assert grant.refused == MONEY, "what stands on several rows is counted as one"
         await store.purge_workspace("slack", "T1")
         assert await spent(store, Payer.WORKSPACE) == (0, 0)
         assert await spent(store, Payer.ALL) == (3, 13)
 
     async def test_a_workspace_is_purged_while_its_turns_end(self, replicas: Sequence[Store]) -> None:
-        claims = [await begin(replicas[0], n) for n in range(30)]
+        claims = [await begin(replicas[0], key=room("C1", thread=f"{n}")) for n in range(30)]
         for claim in claims:
             await replicas[0].reserve(claim.hold, order(MONEY, money=3))
 
@@ -264,7 +256,7 @@ class TestTimeGoesBy:
         self.age(url, "UPDATE reservation SET at = at - 660000000")
 
     async def test_a_minute_that_is_over_no_longer_counts(self, store: Store, postgres_url: str) -> None:
-        claims = [await begin(store, n) for n in range(4)]
+        claims = [await begin(store, key=room("C1", thread=f"{n}")) for n in range(4)]
         for claim in claims[:2]:
             assert (await store.reserve(claim.hold, order(TURNS))).refused is None
         asked = datetime.now(UTC)
@@ -314,7 +306,7 @@ class TestTimeGoesBy:
             rows = await store.usage("slack", "T1", by=UsageBy.USER, days=EVER, limit=9)
             return [(row.turns, row.prompt_tokens, row.money) for row in rows]
 
-        lost, held, silent = await begin(store, 1), await begin(store, 2), await begin(store, 3)
+        lost, held, silent = [await begin(store, key=room("C1", thread=f"{n}")) for n in range(3)]
         for claim in (lost, held, silent):
             await store.reserve(claim.hold, order(MONEY, money=30))
         await store.finish(silent.hold, reply("hi"), charge=cost(1))
@@ -324,7 +316,7 @@ class TestTimeGoesBy:
         self.eleven_minutes(postgres_url)
         assert await used() == [(2, 13, 31)], "only of the one that nobody holds"
         assert await used() == [(2, 13, 31)]
-        grant = await store.reserve((await begin(store, 4)).hold, order(MONEY, money=40))
+        grant = await store.reserve((await begin(store, key=room("C1", thread="4"))).hold, order(MONEY, money=40))
         assert grant.refused == MONEY
         await store.finish(held.hold, reply("hi"), charge=cost(5))
         assert await used() == [(3, 16, 36)]
@@ -332,7 +324,7 @@ class TestTimeGoesBy:
     async def test_what_is_abandoned_is_spent_once_however_many_look_for_it(
         self, replicas: Sequence[Store], postgres_url: str
     ) -> None:
-        claims = [await begin(replicas[0], n) for n in range(60)]
+        claims = [await begin(replicas[0], key=room("C1", thread=f"{n}")) for n in range(60)]
         for claim in claims:
             await replicas[0].reserve(claim.hold, order(money=2))
             await replicas[0].renew(claim.hold, lease=timedelta())

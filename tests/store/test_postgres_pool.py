@@ -4,6 +4,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,7 @@ import pytest
 import store.postgres_pool as pool_room
 from store import Store, StoreClosed, StoreDenied, StoreError, StoreUnavailable, open_store
 from store.postgres_pool import CONNECTIONS, TRIES, PostgresPool, place_of
-from tests.contracts.store_words import ROOM, message, read, room, say, take
+from tests.contracts.store_words import ROOM, Opens, message, read, room, say, take
 from tests.engines.postgres import PostgresServer, Shutdown
 
 pytestmark = pytest.mark.anyio
@@ -38,10 +39,8 @@ def url(server: PostgresServer) -> str:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    store = await open_store(url)
-    yield store
-    await store.aclose()
+def opens(url: str) -> Opens:
+    return partial(open_store, url)
 
 
 @pytest.fixture

@@ -5,12 +5,10 @@ is tried on a real PgBouncer as well, where one is installed.
 """
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -24,10 +22,11 @@ from tests.contracts.store_laws_recovery import RecoveryLaws
 from tests.contracts.store_laws_sharing import BudgetLaws, ShareLaws
 from tests.contracts.store_laws_texts import CancellationLaws, CloseLaws, DurableLaws
 from tests.contracts.store_laws_turns import ClaimLaws, FenceLaws, FinishLaws
-from tests.contracts.store_words import Reopen, message, read, room, say, take
+from tests.contracts.store_words import Opens, message, read, room, say, take
 from tests.engines.pgbouncer import PgBouncer, installed
 from tests.engines.postgres import PostgresServer, Shutdown
 from tests.engines.transaction_pooler import TransactionPooler
+from tests.store.other_process import run_at_once
 from tests.store.test_migrations_postgres import OPEN
 
 pytestmark = pytest.mark.anyio
@@ -73,22 +72,8 @@ class TestLaws(
     """The laws of what a turn does on its way, and of what takes connections of its own; all others were tried once."""
 
     @pytest.fixture
-    async def store(self, ours: TransactionPooler, postgres_url: str) -> AsyncIterator[Store]:
-        store = await open_store(ours.url(postgres_url))
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, store: Store, ours: TransactionPooler, postgres_url: str) -> AsyncIterator[Reopen]:
-        opened = [store]
-
-        async def again() -> Store:
-            await opened[-1].aclose()
-            opened.append(await open_store(ours.url(postgres_url)))
-            return opened[-1]
-
-        yield again
-        await opened[-1].aclose()
+    def opens(self, ours: TransactionPooler, postgres_url: str) -> Opens:
+        return partial(open_store, ours.url(postgres_url))
 
 
 class TestSessions:
@@ -169,20 +154,7 @@ class TestOpening:
         self, pooler: Pooler, postgres: PostgresServer
     ) -> None:
         url = pooler.url(postgres.database())
-        prelude = "import json, sys\ndef tell(**values):\n    print(json.dumps(values), flush=True)\n"
-        starting = [
-            subprocess.Popen(
-                [sys.executable, "-c", prelude + OPEN, url],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd=Path(__file__).parents[2],
-            )
-            for _ in range(3)
-        ]
-        told = [process.communicate(timeout=60) for process in starting]
-        assert [process.returncode for process in starting] == [0] * 3, [errors for _, errors in told]
-        assert sum('"first": true' in out for out, _ in told) == 1
+        assert sorted(told["first"] for told in run_at_once(3, OPEN, url)) == [False, False, True]
 
     @pytest.mark.parametrize("kind", KINDS)
     async def test_a_pooler_that_ignores_options_is_as_good_as_one_that_refuses_them(
@@ -200,10 +172,8 @@ class TestOutages:
     """A pooler that goes away, or its server, takes nothing along; a call is bounded, whoever watches over it."""
 
     @pytest.fixture
-    async def store(self, pooler: Pooler, postgres_url: str) -> AsyncIterator[Store]:
-        store = await open_store(pooler.url(postgres_url))
-        yield store
-        await store.aclose()
+    def opens(self, pooler: Pooler, postgres_url: str) -> Opens:
+        return partial(open_store, pooler.url(postgres_url))
 
     async def test_a_call_that_hangs_is_given_up_and_the_next_one_works(
         self, pooler: Pooler, postgres_url: str, impatient: None
@@ -278,11 +248,6 @@ LEFT = """
 SELECT (SELECT count(*) FROM pg_prepared_statements)::int, (SELECT count(*) FROM pg_listening_channels())::int,
   (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())::int,
   (SELECT count(*) FROM pg_settings WHERE source = 'session' AND name <> 'application_name')::int"""
-
-
-@pytest.fixture
-def own_url(postgres: PostgresServer, postgres_template: str) -> str:
-    return postgres.database(like=postgres_template)
 
 
 @pytest.fixture(params=KINDS)

@@ -5,7 +5,7 @@ replica may conclude from all that was answered so far.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from functools import partial
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from store import Share, Store, open_store
 from store.rows import MICROSECOND
 from store.sqlite import SqliteStore
 from tests.contracts.store_laws_sharing import HOUR
+from tests.contracts.store_words import Opens
 from tests.fakes.clock import FakeClock
 
 NAMES = ["a", "b", "c", "d", "e"]
@@ -183,10 +184,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def store(clock: FakeClock) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(None, clock=clock.now)
-    yield store
-    await store.aclose()
+def opens(clock: FakeClock) -> Opens:
+    return partial(SqliteStore.open, None, clock=clock.now)
 
 
 @pytest.mark.anyio

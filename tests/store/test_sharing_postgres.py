@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from store import Store, open_store
@@ -20,7 +19,7 @@ from store.postgres_copy import back_up, examine, look_at, restore
 from store.rows import MICROSECOND
 from store.sharing import BUDGET_KEPT
 from tests.contracts.store_laws_sharing import HOUR, SILENT, ask, has_all, settled
-from tests.engines.postgres import PostgresServer, Shutdown
+from tests.engines.postgres import PostgresServer, Shutdown, execute
 from tests.store.files import make_store
 
 pytestmark = pytest.mark.anyio
@@ -37,18 +36,6 @@ async def stores(postgres_url: str) -> AsyncIterator[list[Store]]:
         for store in opened:
             stack.push_async_callback(store.aclose)
         yield opened
-
-
-@pytest.fixture
-def url(postgres: PostgresServer, postgres_template: str) -> str:
-    """A store of its own, which a copy may replace."""
-    return postgres.database(like=postgres_template)
-
-
-def run(url: str, statement: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.mark.parametrize("number", range(10))
@@ -132,19 +119,19 @@ async def test_budgets_that_nobody_uses_are_forgotten_when_a_new_one_comes(postg
     for number in range(5):
         await stores[0].slot(f"channel {number}", pace=HOUR)
     long_ago = (BUDGET_KEPT + 2 * HOUR) // MICROSECOND
-    run(postgres_url, f"UPDATE budget SET free_at = free_at - {long_ago} WHERE name < 'channel 3'")  # noqa: S608
+    execute(postgres_url, f"UPDATE budget SET free_at = free_at - {long_ago} WHERE name < 'channel 3'")  # noqa: S608
     await asyncio.gather(*(store.slot(f"new {n}", pace=HOUR) for n, store in enumerate(stores)))
-    names = [str(name) for (name,) in run(postgres_url, "SELECT name FROM budget ORDER BY 1")]
+    names = [str(name) for (name,) in execute(postgres_url, "SELECT name FROM budget ORDER BY 1")]
     assert names == ["channel 3", "channel 4", *[f"new {n}" for n in range(STORES)]]
     assert await stores[0].slot("channel 0", pace=HOUR) == 0 * HOUR
 
 
 async def test_who_shares_on_does_not_fill_the_tables(postgres_url: str, stores: list[Store]) -> None:
     told = await settled(stores[0], "a", "b")
-    before = run(postgres_url, WRITTEN)
+    before = execute(postgres_url, WRITTEN)
     for replica, share in told.items():
         assert await ask(stores[0], replica, ready=share.held) == share
-    assert run(postgres_url, WRITTEN) == before, "a row is written only when it changes"
+    assert execute(postgres_url, WRITTEN) == before, "a row is written only when it changes"
 
 
 async def test_after_a_crash_of_the_server_parts_have_their_holders_and_paces_begin_anew() -> None:
@@ -165,31 +152,31 @@ async def test_after_a_crash_of_the_server_parts_have_their_holders_and_paces_be
 
 
 async def test_a_copy_holds_nothing_of_the_moment(
-    url: str, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_url: str, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", f"{postgres.bin}:{os.environ['PATH']}")
-    store = await open_store(url)
+    store = await open_store(own_url)
     await has_all(store, "a")
     await store.slot("channel", pace=HOUR)
     await store.aclose()
-    assert not look_at(url).holds_something, "nobody said anything yet"
-    back_up(url, tmp_path / "copy.dump", lambda done, size: None)
-    for target in (url, postgres.database()):
+    assert not look_at(own_url).holds_something, "nobody said anything yet"
+    back_up(own_url, tmp_path / "copy.dump", lambda done, size: None)
+    for target in (own_url, postgres.database()):
         restore(examine(tmp_path / "copy.dump"), target, lambda done, size: None)
         store = await open_store(target)
         assert (await ask(store, "b")).others == 0
         assert await store.slot("channel", pace=HOUR) == 0 * HOUR
         await store.aclose()
-    ((kept,),) = run(url, "SELECT relpersistence FROM pg_class WHERE relname = 'budget'")
+    ((kept,),) = execute(own_url, "SELECT relpersistence FROM pg_class WHERE relname = 'budget'")
     assert kept == "u", "it stays out of the server's journal"
 
 
-async def test_a_store_that_was_only_shared_may_be_moved_to(url: str, tmp_path: Path) -> None:
-    store = await open_store(url)
+async def test_a_store_that_was_only_shared_may_be_moved_to(own_url: str, tmp_path: Path) -> None:
+    store = await open_store(own_url)
     await has_all(store, "a")
     await store.slot("channel", pace=HOUR)
     await store.aclose()
     path = tmp_path / "parley.db"
     await make_store(path, "hello")
-    with closing(source_at(f"sqlite:///{path}")) as source, closing(target_at(url)) as target:
+    with closing(source_at(f"sqlite:///{path}")) as source, closing(target_at(own_url)) as target:
         assert all(table.equal for table in move(source, target, lambda done, total: None))

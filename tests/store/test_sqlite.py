@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import store.sqlite_sql as sql
 from store import Attachment, Feedback, Installation, LeaseLost, Store, open_store
 from store.values import TURN_MESSAGES
 from tests.contracts.store_laws import DurableStoreLaws, StoreLaws
-from tests.contracts.store_words import AT, Reopen, answer, message, named, nothing_to_do, room, say, take
+from tests.contracts.store_words import AT, Opens, Reopen, answer, message, named, nothing_to_do, room, say, take
 
 pytestmark = pytest.mark.anyio
 
@@ -26,23 +26,9 @@ class TestSqliteFile(DurableStoreLaws):
         return tmp_path / "store" / "parley.db"
 
     @pytest.fixture
-    async def store(self, path: Path) -> AsyncIterator[Store]:
+    def opens(self, path: Path) -> Opens:
         path.parent.mkdir()
-        store = await open_store(f"sqlite:///{path}")
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, store: Store, path: Path) -> AsyncIterator[Reopen]:
-        opened = [store]
-
-        async def again() -> Store:
-            await opened[-1].aclose()
-            opened.append(await open_store(f"sqlite:///{path}"))
-            return opened[-1]
-
-        yield again
-        await opened[-1].aclose()
+        return partial(open_store, f"sqlite:///{path}")
 
     async def test_a_lease_is_void_after_reopening(self, store: Store, reopen: Reopen) -> None:
         """One process holds the file, so the holder is gone: nobody waits for its lease to run out."""
@@ -159,10 +145,8 @@ class TestSqliteMemory(StoreLaws):
     """No file at all."""
 
     @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = await open_store("sqlite:///:memory:")
-        yield store
-        await store.aclose()
+    def opens(self) -> Opens:
+        return partial(open_store, "sqlite:///:memory:")
 
     async def test_two_stores_in_memory_share_nothing(self, store: Store) -> None:
         conversation_id = await say(store, "hello")

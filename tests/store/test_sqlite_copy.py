@@ -20,11 +20,6 @@ def quiet(done: int, size: int) -> None:
     assert 0 <= done <= size
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "parley.db"
-
-
 async def test_a_store_in_use_is_backed_up_whole(path: Path, tmp_path: Path) -> None:
     store = await open_store(url(path))
     conversation_id = await say(store, *[f"{n}" for n in range(30)])

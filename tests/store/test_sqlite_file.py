@@ -44,10 +44,6 @@ def state(directory: Path) -> dict[str, tuple[str, int, int]]:
 class TestNotOurs:
     """What is not ours is not touched: no byte of it, nothing beside it."""
 
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "parley.db"
-
     async def refused(self, path: Path, words: str) -> None:
         before = state(path.parent)
         with pytest.raises(NotOurs, match=words) as told:

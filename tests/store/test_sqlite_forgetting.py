@@ -66,6 +66,18 @@ def copy(path: Path, to: Path) -> None:
     shutil.copy(path, to)
 
 
+async def erased_since(path: Path, backup: Path) -> int:
+    """Copy a store with a conversation that it erases afterwards, and return the conversation's number."""
+    store = await opened(path)
+    conversation_id = await say(store, "wombat")
+    await store.aclose()
+    copy(path, backup)
+    store = await opened(path)
+    await store.delete(conversation_id)
+    await store.aclose()
+    return conversation_id
+
+
 class TestBytes:
     """A raw scan of all files finds nothing that was erased."""
 
@@ -337,13 +349,7 @@ class TestOlderCopies:
         await store.aclose()
 
     async def test_a_restore_carries_over_what_only_the_replaced_store_knows(self, path: Path, tmp_path: Path) -> None:
-        store = await opened(path)
-        conversation_id = await say(store, "wombat")
-        await store.aclose()
-        copy(path, tmp_path / "backup.db")
-        store = await opened(path)
-        await store.delete(conversation_id)
-        await store.aclose()
+        conversation_id = await erased_since(path, tmp_path / "backup.db")
         beside(path).unlink()
         restore(tmp_path / "backup.db", path, at=AT, progress=lambda done, size: None)
         store = await opened(path)
@@ -351,13 +357,7 @@ class TestOlderCopies:
         await store.aclose()
 
     async def test_a_store_that_is_damaged_is_replaced_with_what_its_ledger_knows(self, path: Path, tmp_path: Path) -> None:
-        store = await opened(path)
-        conversation_id = await say(store, "wombat")
-        await store.aclose()
-        copy(path, tmp_path / "backup.db")
-        store = await opened(path)
-        await store.delete(conversation_id)
-        await store.aclose()
+        conversation_id = await erased_since(path, tmp_path / "backup.db")
         path.write_bytes(path.read_bytes()[:4096])
         restore(tmp_path / "backup.db", path, at=AT, progress=lambda done, size: None)
         store = await opened(path)

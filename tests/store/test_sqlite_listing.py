@@ -2,14 +2,15 @@
 
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pytest
 
 import store.sqlite_listing as listing
 import store.sqlite_sql_keeping as sql
 from store import ConversationFilter, ConversationState, Store, open_store
-from tests.contracts.store_words import message, room
+from tests.contracts.store_words import Opens, message, room
 
 pytestmark = pytest.mark.anyio
 
@@ -30,10 +31,8 @@ FILTERS = [
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[Store]:
-    store = await open_store("sqlite:///:memory:")
-    yield store
-    await store.aclose()
+def opens() -> Opens:
+    return partial(open_store, "sqlite:///:memory:")
 
 
 async def plan(store: Store, statement: str, values: Mapping[str, object] | Sequence[object]) -> list[str]:

@@ -1,9 +1,9 @@
 """A sealed store on SQLite: all laws hold, nothing that was said is readable in its files, and only its keys open it."""
 
-import signal
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,12 @@ import pytest
 from store import SMALL_FILE, SMALL_FILES, KeyRefused, NotOurs, Store, open_store
 from store.sqlite_copy import back_up, examine, restore
 from tests.contracts.store_laws import DurableStoreLaws, StoreLaws
-from tests.contracts.store_words import AT, Reopen, answer, message, room, take
+from tests.contracts.store_laws_sealing import KeyLaws, RotationLaws, TurningOnLaws, refused
+from tests.contracts.store_words import AT, Opens, answer, message, room, take
 from tests.store.canaries import (
     CANARY,
     NEW,
     OLD,
-    ROOM_KEY,
     SAID,
     WRONG,
     contents,
@@ -32,30 +32,42 @@ from tests.store.other_process import python
 pytestmark = pytest.mark.anyio
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """Where a sealed store may be, in a directory of its own."""
+
+    path: Path
+
+    @property
+    def address(self) -> str:
+        return url(self.path)
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def contents(self) -> dict[str, bytes]:
+        return contents(self.path.parent)
+
+    def readable(self) -> list[str]:
+        return seen_in(self.path.parent)
+
+    def seals(self) -> list[int]:
+        with closing(sqlite3.connect(self.path)) as db:
+            return [number for (number,) in db.execute("SELECT number FROM seal ORDER BY 1")]
+
+
+@pytest.fixture
+def place(path: Path) -> File:
+    return File(path=path)
+
+
 class TestSealedFile(DurableStoreLaws):
     """One file, sealed."""
 
     @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "parley.db"
-
-    @pytest.fixture
-    async def store(self, path: Path) -> AsyncIterator[Store]:
-        store = await open_store(url(path), keys=[OLD])
-        yield store
-        await store.aclose()
-
-    @pytest.fixture
-    async def reopen(self, store: Store, path: Path) -> AsyncIterator[Reopen]:
-        opened = [store]
-
-        async def again() -> Store:
-            await opened[-1].aclose()
-            opened.append(await open_store(url(path), keys=[OLD]))
-            return opened[-1]
-
-        yield again
-        await opened[-1].aclose()
+    def opens(self, path: Path) -> Opens:
+        return partial(open_store, url(path), keys=[OLD])
 
     async def test_what_is_said_is_nowhere_in_the_files(self, store: Store, path: Path, tmp_path: Path) -> None:
         await talk_of_the_canary(store)
@@ -80,33 +92,12 @@ class TestSealedMemory(StoreLaws):
     """In memory there is nothing to read, and nothing else is different."""
 
     @pytest.fixture
-    async def store(self) -> AsyncIterator[Store]:
-        store = await open_store("sqlite:///:memory:", keys=[OLD])
-        yield store
-        await store.aclose()
+    def opens(self) -> Opens:
+        return partial(open_store, "sqlite:///:memory:", keys=[OLD])
 
 
-class TestKeys:
+class TestKeys(KeyLaws):
     """Whoever lacks a key is refused before one byte is changed."""
-
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "parley.db"
-
-    async def refused(self, path: Path, keys: Sequence[bytes], words: str) -> None:
-        before = contents(path.parent)
-        with pytest.raises(KeyRefused, match=words) as told:
-            await open_store(url(path), keys=keys)
-        assert str(path) in str(told.value)
-        assert not any(key.hex() in str(told.value) for key in keys)
-        assert contents(path.parent) == before
-
-    async def test_no_key_or_a_wrong_one_is_refused(self, path: Path) -> None:
-        await fill(path, [OLD])
-        await self.refused(path, [], "set ENCRYPTION_KEY")
-        await self.refused(path, [WRONG], "ENCRYPTION_KEY=new,old")
-        await self.refused(path, [WRONG, NEW], "ENCRYPTION_KEY=new,old")
-        assert await everything(path, [OLD]) == SAID
 
     async def test_a_store_that_crashed_is_refused_with_its_journal_as_it_was(self, path: Path) -> None:
         with python(CRASHES_SEALED, path, OLD.hex()) as (process, _):
@@ -121,10 +112,10 @@ class TestKeys:
             assert {name: after[name] for name in before} == before
         assert await everything(path, [OLD]) == ["hello"]
 
-    async def test_the_refusal_lets_go_of_the_file(self, path: Path) -> None:
+    async def test_the_refusal_lets_go_of_the_file(self, path: Path, place: File) -> None:
         await fill(path, [OLD])
         for _ in range(3):
-            await self.refused(path, [], "encrypted")
+            await refused(place, [], "encrypted")
         assert await everything(path, [OLD]) == SAID
 
     async def test_another_programs_file_is_refused_untouched_whatever_the_key(self, path: Path) -> None:
@@ -160,26 +151,8 @@ class TestKeys:
         assert await everything(tmp_path / "restored.db", [OLD]) == SAID
 
 
-class TestTurningOn:
+class TestTurningOn(TurningOnLaws):
     """A store that had no key is sealed before it is served, and what stood there in plain is gone."""
-
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "parley.db"
-
-    async def test_what_was_plain_is_sealed_and_gone_from_the_files(self, path: Path) -> None:
-        await fill(path, [])
-        assert seen_in(path.parent) == ["parley.db"]
-        steps: list[tuple[int, int]] = []
-        store = await open_store(url(path), keys=[NEW], progress=lambda done, total: steps.append((done, total)))
-        assert seen_in(path.parent) == [], "as soon as it is served"
-        await store.aclose()
-        assert seen_in(path.parent) == []
-        assert steps[-1][0] == steps[-1][1] >= len(SAID)
-        assert steps == sorted(steps)
-        assert await everything(path, [NEW]) == SAID
-        with pytest.raises(KeyRefused):
-            await open_store(url(path))
 
     async def test_no_trace_of_many_texts_that_came_and_went_is_left(self, path: Path) -> None:
         """Pages are split and joined; SQLite leaves bytes of rows behind in them."""
@@ -192,78 +165,9 @@ class TestTurningOn:
         await (await open_store(url(path), keys=[NEW])).aclose()
         assert seen_in(path.parent) == []
 
-    async def test_everything_comes_back_as_it_was(self, path: Path) -> None:
-        store = await open_store(url(path))
-        conversation_id = await talk_of_the_canary(store)
-        before = await store.recent(conversation_id, 100), await store.find(ROOM_KEY)
-        await store.aclose()
-        for keys in ([OLD], [NEW, OLD], [NEW]):
-            store = await open_store(url(path), keys=keys)
-            after = await store.recent(conversation_id, 100), await store.find(ROOM_KEY)
-            await store.aclose()
-            assert after == before
 
-    async def test_the_second_start_has_nothing_left_to_do(self, path: Path) -> None:
-        await fill(path, [])
-        await fill(path, [NEW])
-        steps: list[tuple[int, int]] = []
-        await (await open_store(url(path), keys=[NEW], progress=lambda *step: steps.append(step))).aclose()
-        assert steps == []
-
-    @pytest.mark.parametrize("batch", [1, 2, 3, 5, 8])
-    async def test_killed_in_the_middle_the_next_start_goes_on(
-        self, path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        await fill(path, [])
-        with python(DIES_WHILE_SEALING, path, NEW.hex(), batch) as (process, _):
-            assert process.wait(30) == -signal.SIGKILL
-        with pytest.raises(KeyRefused):
-            await open_store(url(path))
-        assert await everything(path, [NEW]) == SAID
-        assert seen_in(path.parent) == []
-
-    async def test_killed_in_the_middle_it_may_go_on_with_yet_another_key(self, path: Path) -> None:
-        await fill(path, [])
-        with python(DIES_WHILE_SEALING, path, OLD.hex(), 2) as (process, _):
-            process.wait(30)
-        with pytest.raises(KeyRefused):
-            await open_store(url(path), keys=[NEW])
-        assert await everything(path, [NEW, OLD]) == SAID
-        assert await everything(path, [NEW]) == SAID
-        assert seen_in(path.parent) == []
-
-
-class TestRotation:
-    """A new key takes the old one's place; the old one is needed once more, and never again."""
-
-    @pytest.fixture
-    def path(self, tmp_path: Path) -> Path:
-        return tmp_path / "parley.db"
-
-    async def test_the_old_key_is_needed_for_one_start(self, path: Path) -> None:
-        await fill(path, [OLD])
-        with pytest.raises(KeyRefused, match="old"):
-            await open_store(url(path), keys=[NEW])
-        assert await everything(path, [NEW, OLD]) == SAID
-        assert await everything(path, [NEW]) == SAID
-        with pytest.raises(KeyRefused):
-            await open_store(url(path), keys=[OLD])
-
-    async def test_killed_in_the_middle_it_goes_on_or_back(self, path: Path) -> None:
-        await fill(path, [OLD])
-        with python(DIES_WHILE_SEALING, path, f"{NEW.hex()},{OLD.hex()}", 3) as (process, _):
-            assert process.wait(30) == -signal.SIGKILL
-        for keys in ([OLD], [NEW]):
-            with pytest.raises(KeyRefused):
-                await open_store(url(path), keys=keys)
-        assert await everything(path, [OLD, NEW]) == SAID
-        assert await everything(path, [OLD]) == SAID
-
-    async def test_keys_that_are_not_needed_do_no_harm(self, path: Path) -> None:
-        await fill(path, [OLD, WRONG, NEW])
-        assert await everything(path, [OLD]) == SAID
-        assert await everything(path, [NEW, WRONG, OLD, OLD]) == SAID
-        assert await everything(path, [NEW]) == SAID
+class TestRotation(RotationLaws):
+    """A new key takes the old one's place in the file."""
 
 
 CRASHES_SEALED = """
@@ -276,15 +180,4 @@ async def main():
     tell(done=True)
     sys.stdin.read()
 asyncio.run(main())
-"""
-DIES_WHILE_SEALING = """
-import asyncio, signal, store.sqlite_reseal
-from store import open_store
-path, keys, batch = sys.argv[1:]
-store.sqlite_reseal.ROWS = store.sqlite_reseal.FILES = 1
-def die(done, total):
-    if done >= min(int(batch), total):
-        tell(done=done)
-        os.kill(os.getpid(), signal.SIGKILL)
-asyncio.run(open_store(f"sqlite:///{path}", keys=[bytes.fromhex(key) for key in keys.split(",")], progress=die))
 """

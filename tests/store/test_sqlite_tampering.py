@@ -28,9 +28,9 @@ class TestTampering:
     """What somebody else wrote into the file is never taken for what was said."""
 
     @pytest.fixture
-    async def path(self, tmp_path: Path) -> Path:
-        await fill(tmp_path / "parley.db", [OLD])
-        return tmp_path / "parley.db"
+    async def path(self, path: Path) -> Path:
+        await fill(path, [OLD])
+        return path
 
     async def refused(self, path: Path, statement: str, *values: object, keys: Sequence[bytes] = (OLD,)) -> None:
         """Change the file; then the conversation is refused by name, and others are served."""

@@ -6,16 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from bot.chat.protocol import (
-    Control,
-    Controls,
     FileOffer,
 )
 from tests.fakes.discord import Channel, Message
 
 POSTS = "/channels/*/messages"
 ONE = "/channels/*/messages/*"
-GROWING = Controls(turn_id=7, offered=(Control.STOP,))
-FINISHED = Controls(turn_id=7, offered=(Control.RETRY, Control.CONTINUE))
 EVERYONE = "@everyone @here <@&{role}> <@{bob}> hello"
 
 

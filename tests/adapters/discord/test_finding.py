@@ -7,7 +7,8 @@ from bot.chat.protocol import (
     Address,
 )
 from bot.clock import SystemClock
-from tests.adapters.discord.showing import FINISHED, GROWING, POSTS
+from tests.adapters.discord.showing import POSTS
+from tests.adapters.growing import FINISHED, GROWING
 
 pytestmark = pytest.mark.anyio
 

@@ -1,13 +1,9 @@
 """What stands in the log: at every level no word that people wrote or read, no token, and no address that works like one."""
 
 import io
-import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
-from bot.telemetry import QUIET, configure_logging
 from store import StoreUnavailable
 from tests.adapters.discord.answering import Bot, parley
 from tests.fakes.discord import File
@@ -18,21 +14,6 @@ PIN = "pin-90-71"
 QUESTION, ANSWER = f"my pin is {PIN}", f"your pin was {PIN}"
 EXPECTED = ("intake.accepted", "discord.notice_not_posted", "interaction.failed", "discord.not_handled", "discord.waiting")
 """What the log tells of when people do all that."""
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """All that the process writes down at LOG_LEVEL=DEBUG."""
-    root, stream = logging.getLogger(), io.StringIO()
-    level, handlers = root.level, list(root.handlers)
-    quiet = {name: logging.getLogger(name).level for name in QUIET}
-    configure_logging("DEBUG", "json", (), stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in quiet.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
 
 
 async def test_nothing_that_was_said_stands_in_the_log_at_any_level(written: io.StringIO) -> None:

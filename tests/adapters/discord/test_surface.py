@@ -8,7 +8,8 @@ from bot.chat.protocol import (
     FileOffer,
     Surface,
 )
-from tests.adapters.discord.showing import EVERYONE, FINISHED, GROWING, answers, offer
+from tests.adapters.discord.showing import EVERYONE, answers, offer
+from tests.adapters.growing import FINISHED, GROWING
 from tests.contracts.surface_laws import SurfaceLaws
 from tests.fakes.discord import Channel, File, Message, User
 

@@ -17,7 +17,8 @@ from bot.chat.protocol import (
 )
 from bot.chat.words import FORBIDDEN_BY_RULES
 from bot.clock import SystemClock
-from tests.adapters.discord.showing import GROWING, ONE, POSTS, answers
+from tests.adapters.discord.showing import ONE, POSTS, answers
+from tests.adapters.growing import GROWING
 
 pytestmark = pytest.mark.anyio
 

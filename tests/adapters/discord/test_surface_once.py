@@ -14,7 +14,8 @@ from bot.chat.protocol import (
 )
 from bot.clock import SystemClock
 from tests.adapters.discord.pointing import logged_in
-from tests.adapters.discord.showing import GROWING, ONE, POSTS, answers, hurry
+from tests.adapters.discord.showing import ONE, POSTS, answers, hurry
+from tests.adapters.growing import GROWING
 from tests.fakes.clock import FakeClock
 from tests.fakes.discord import FakeDiscord, pointed_at
 

@@ -12,7 +12,8 @@ from bot.chat.protocol import (
     Write,
 )
 from bot.clock import SystemClock
-from tests.adapters.discord.showing import FINISHED, GROWING, answers
+from tests.adapters.discord.showing import answers
+from tests.adapters.growing import FINISHED, GROWING
 from tests.fakes.discord import Message, Thread
 
 pytestmark = pytest.mark.anyio

@@ -6,13 +6,20 @@ import pytest
 
 from bot.adapters.slack.surface import SlackSurface
 from bot.chat.protocol import Address
+from bot.clock import Clock, SystemClock
 from tests.adapters.slack.showing import below, surface_on
 from tests.fakes.slack import Channel, FakeSlack, Message, User
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[FakeSlack]:
-    async with FakeSlack() as slack:
+def clock() -> Clock:
+    """What time it is for Slack and for us; a file may have time that it sets itself."""
+    return SystemClock()
+
+
+@pytest.fixture
+async def slack(clock: Clock) -> AsyncIterator[FakeSlack]:
+    async with FakeSlack(clock=clock) as slack:
         yield slack
 
 
@@ -37,6 +44,6 @@ def address(question: Message) -> Address:
 
 
 @pytest.fixture
-async def surface(slack: FakeSlack) -> AsyncIterator[SlackSurface]:
-    async with surface_on(slack) as surface:
+async def surface(slack: FakeSlack, clock: Clock) -> AsyncIterator[SlackSurface]:
+    async with surface_on(slack, clock) as surface:
         yield surface

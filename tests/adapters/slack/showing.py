@@ -6,12 +6,9 @@ from typing import Any
 
 from bot.adapters.slack.clients import SlackClients
 from bot.adapters.slack.surface import SlackSurface
-from bot.chat.protocol import Address, Control, Controls, FileOffer
+from bot.chat.protocol import Address, FileOffer
 from bot.clock import Clock, SystemClock
 from tests.fakes.slack import Channel, FakeSlack, Message
-
-GROWING = Controls(turn_id=7, offered=(Control.STOP,))
-FINISHED = Controls(turn_id=7, offered=(Control.RETRY, Control.CONTINUE))
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from bot.chat.protocol import (
     DeliveryDelayed,
     OutcomeUnknown,
 )
-from tests.adapters.slack.showing import GROWING, answers, below, surface_on
+from tests.adapters.growing import GROWING
+from tests.adapters.slack.showing import answers, below, surface_on
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
 

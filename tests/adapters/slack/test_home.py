@@ -11,7 +11,7 @@ from bot.chat import words_commands as say
 from bot.chat.access import Refusal
 from bot.chat.words_governing import REFUSALS
 from store import Conversation, ConversationKey, ConversationSummary, StoreUnavailable
-from tests.adapters.slack.interactive import interactive
+from tests.adapters.slack.interactive import InteractiveBot, interactive
 from tests.fakes.slack import FakeSlack, User, blocks
 from tests.fakes_slack.bots import Run, by_http, by_socket
 
@@ -22,6 +22,16 @@ ACTIVE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 def home_of(user: User) -> str:
     return user.home.shown if user.home is not None else ""
+
+
+async def at_home(bot: InteractiveBot) -> User:
+    """Ada has talked to us and opens her home."""
+    ada = bot.slack.workspace.user("Ada")
+    await ada.say(ada.dm, "hello")
+    await bot.answered(ada.dm)
+    await ada.open_home()
+    await bot.until(lambda: ada.home)
+    return ada
 
 
 def summary(number: int, *, channel: str = "C1", thread: str = "", ended: bool = False) -> ConversationSummary:
@@ -62,11 +72,7 @@ async def test_who_has_no_conversation_is_told_how_to_begin_one() -> None:
 
 async def test_forgetting_asks_first_then_erases_and_shows_what_is_left() -> None:
     async with interactive("Hello Ada.") as bot:
-        ada = bot.slack.workspace.user("Ada")
-        await ada.say(ada.dm, "hello")
-        await bot.answered(ada.dm)
-        await ada.open_home()
-        await bot.until(lambda: ada.home)
+        ada = await at_home(bot)
         (button,) = [element for block in ada.home.blocks for element in block.get("elements", ())]
         assert button["confirm"]["title"]["text"] == words.HOME_FORGET_TITLE
         pressed = await ada.click(ada.home, "parley_forget")
@@ -94,11 +100,7 @@ async def test_a_conversation_whose_time_is_running_out_can_be_kept_longer() -> 
 
 async def test_what_is_kept_for_ever_need_not_be_kept_longer() -> None:
     async with interactive("Hello Ada.") as bot:
-        ada = bot.slack.workspace.user("Ada")
-        await ada.say(ada.dm, "hello")
-        await bot.answered(ada.dm)
-        await ada.open_home()
-        await bot.until(lambda: ada.home)
+        ada = await at_home(bot)
         assert ada.home.buttons == ["parley_forget"]
 
 
@@ -140,11 +142,7 @@ async def test_who_may_not_speak_any_more_erases_nothing_that_others_share() -> 
 
 async def test_what_is_forgotten_in_the_home_has_a_receipt_as_the_command_gives_one() -> None:
     async with interactive("Hello Ada.") as bot:
-        ada = bot.slack.workspace.user("Ada")
-        await ada.say(ada.dm, "hello")
-        await bot.answered(ada.dm)
-        await ada.open_home()
-        await bot.until(lambda: ada.home)
+        ada = await at_home(bot)
         await ada.click(ada.home, "parley_forget")
         await bot.until(lambda: words.HOME_EMPTY in home_of(ada))
         receipt = re.search(r"1 conversation, 2 messages\. Receipt ([0-9A-F]{8})\.", home_of(ada))
@@ -155,11 +153,7 @@ async def test_what_is_forgotten_in_the_home_has_a_receipt_as_the_command_gives_
 
 async def test_a_home_says_when_the_store_does_not_tell() -> None:
     async with interactive("Hello Ada.") as bot:
-        ada = bot.slack.workspace.user("Ada")
-        await ada.say(ada.dm, "hello")
-        await bot.answered(ada.dm)
-        await ada.open_home()
-        await bot.until(lambda: ada.home)
+        ada = await at_home(bot)
 
         async def failing(*arguments: object, **named: object) -> None:
             raise StoreUnavailable("busy")

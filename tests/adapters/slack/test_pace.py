@@ -1,60 +1,27 @@
 """Many answers at once in one workspace: Slack never has to say no, and every answer ends whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
 
-from bot.adapters.slack.surface import SlackSurface
-from bot.chat.delivery import Reply
 from bot.chat.pacing import Pacers
 from bot.chat.protocol import Address
-from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
+from tests.adapters.growing import FINISHED, grow
+from tests.adapters.slack.showing import answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.sharing import FakeSharing
 from tests.fakes.slack import FakeSlack
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = 60
-WORDS = [f"word{number}" for number in range(SECONDS)]
+WORDS = [f"word{number}" for number in range(60)]
 
 
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@pytest.fixture
-async def slack(clock: FakeClock) -> AsyncIterator[FakeSlack]:
-    async with FakeSlack(clock=clock) as slack:
-        yield slack
-
-
-async def answer(surface: SlackSurface, address: Address, number: int, pacers: Pacers, clock: FakeClock) -> None:
-    """Let an answer grow by a word a second, and finish it."""
-
-    async def record(part: int, platform_id: str) -> None:
-        del part, platform_id
-
-    async with Reply(
-        surface,
-        address,
-        nonce=lambda part: f"n{number}x{part}",
-        parts={},
-        reconcile=False,
-        pacers=pacers,
-        clock=clock,
-        record=record,
-        guard=lambda: None,
-        controls=GROWING,
-    ) as reply:
-        for end in range(1, SECONDS + 1):
-            reply.show(" ".join(WORDS[:end]))
-            await clock.sleep(timedelta(seconds=1))
-        await reply.complete(" ".join(WORDS), FINISHED)
 
 
 async def run(clock: FakeClock, slack: FakeSlack, addresses: list[Address], *, replicas: int = 1) -> None:
@@ -67,7 +34,15 @@ async def run(clock: FakeClock, slack: FakeSlack, addresses: list[Address], *, r
         ]
         everything = asyncio.gather(
             *(
-                answer(surfaces[number % replicas], address, number, pacers[number % replicas], clock)
+                grow(
+                    surfaces[number % replicas],
+                    address,
+                    WORDS,
+                    number=number,
+                    pacers=pacers[number % replicas],
+                    clock=clock,
+                    finished=FINISHED,
+                )
                 for number, address in enumerate(addresses)
             )
         )

@@ -2,13 +2,9 @@
 
 import io
 import json
-import logging
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
-from bot.telemetry import QUIET, configure_logging
 from store import StoreUnavailable
 from tests.adapters.slack.interactive import InteractiveBot, interactive
 from tests.fakes_slack.bots import Run, by_http, by_socket
@@ -17,21 +13,6 @@ pytestmark = pytest.mark.anyio
 both_transports = pytest.mark.parametrize("run", [by_socket, by_http])
 
 QUESTION, ANSWER, SECOND = "my word is xyloquartz", "your word was xyloquartz", "indeed xyloquartz"
-
-
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """All that the process writes down at LOG_LEVEL=DEBUG."""
-    root, stream = logging.getLogger(), io.StringIO()
-    level, handlers = root.level, list(root.handlers)
-    quiet = {name: logging.getLogger(name).level for name in QUIET}
-    configure_logging("DEBUG", "json", (), stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in quiet.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
 
 
 @both_transports

@@ -8,7 +8,8 @@ from bot.adapters.slack.surface import LIMITS
 from bot.chat.protocol import (
     Unreachable,
 )
-from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
+from tests.adapters.growing import FINISHED, GROWING
+from tests.adapters.slack.showing import answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,8 @@ import pytest
 
 from bot.adapters.slack.surface import LIMITS, SlackSurface
 from bot.chat.protocol import Address, DeliveryDelayed, MessageGone, OutcomeUnknown, Unreachable, Write
-from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
+from tests.adapters.growing import FINISHED, GROWING
+from tests.adapters.slack.showing import answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack, Message, User
 from tests.fakes.slack.faults import Faults
@@ -21,12 +22,6 @@ STREAMS = "chat.*Stream"
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@pytest.fixture
-async def slack(clock: FakeClock) -> AsyncIterator[FakeSlack]:
-    async with FakeSlack(clock=clock) as slack:
-        yield slack
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from bot.chat.protocol import (
     Unreachable,
     Write,
 )
-from tests.adapters.slack.showing import FINISHED, GROWING, answers, below, surface_on, text_of
+from tests.adapters.growing import FINISHED, GROWING
+from tests.adapters.slack.showing import answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
 

@@ -210,8 +210,7 @@ class PostgresPool:
         Raises:
             psycopg.Error.
         """
-        options = {**connection_options(self._url), "autocommit": True, "prepare_threshold": None, "row_factory": tuple_row}
-        async with await Connection.connect(self._url, **options) as connection:
+        async with connected(self._url) as connection:
             yield connection
 
     async def aclose(self) -> None:
@@ -357,12 +356,28 @@ async def _accepted_options(url: str, place: str) -> dict[str, Any]:
     guarded = {**basic, "options": f"{GUARDS} {conninfo_to_dict(url).get('options') or ''}".strip()}
     for options in (guarded, basic):
         try:
-            async with await psycopg.AsyncConnection.connect(url, **options):
+            async with connected(url, **options):
                 return options
         except psycopg.Error as exc:
             if options is basic or "unsupported startup parameter" not in str(exc):
                 raise translated(exc, place) from exc
     raise AssertionError("unreachable")
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[Connection]:
+    """Connect beside a pool for as long as the body lasts, with `options` beside the usual ones.
+
+    Raises:
+        psycopg.Error.
+    """
+    every = {**connection_options(url), "autocommit": True, "prepare_threshold": None, "row_factory": tuple_row, **options}
+    connection = await Connection.connect(url, **every)
+    try:
+        yield connection
+    finally:
+        # The driver's own block commits before, which waits, and whoever is cancelled there leaves the connection open.
+        await connection.close()
 
 
 def _is_alive(connection: Connection) -> bool:

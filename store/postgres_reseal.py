@@ -14,11 +14,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg.rows import tuple_row
 
 from store.errors import StoreDamaged
 from store.postgres_in_use import connected_as, refuse_connected
-from store.postgres_pool import Connection, Row, connection_options, place_of, translated
+from store.postgres_pool import Connection, Row, connected, place_of, translated
 from store.postgres_scrubbing import await_older, scrub_tables
 from store.postgres_seals import PROOFS
 from store.postgres_setup import DROP_FUNCTIONS, NAME, TRY_LOCK, UNWATCHED, WAITING_SECONDS
@@ -74,7 +73,11 @@ async def reseal(url: str, seals: Sequence["Seal"], *, at: int, progress: Progre
     """
     place = place_of(url)
     try:
-        async with _connected(url) as guard, _alone(guard), _connected(url) as db:
+        async with (
+            connected(url, application_name=NAME) as guard,
+            _alone(guard),
+            connected(url, application_name=NAME) as db,
+        ):
             anew = await _entered(db, url, seals, place=place, at=at)
             if anew.done:
                 return
@@ -84,15 +87,6 @@ async def reseal(url: str, seals: Sequence["Seal"], *, at: int, progress: Progre
             await db.execute("DELETE FROM seal WHERE number <> %s", (anew.values.number,))
     except psycopg.Error as exc:
         raise translated(exc, place) from exc
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Connection]:
-    options = {**connection_options(url), "application_name": NAME}
-    async with await Connection.connect(
-        url, autocommit=True, prepare_threshold=None, row_factory=tuple_row, **options
-    ) as db:
-        yield db
 
 
 @asynccontextmanager

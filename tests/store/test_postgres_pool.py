@@ -1,9 +1,12 @@
 """What the connections to PostgreSQL survive, and how they say what they don't."""
 
 import asyncio
+import gc
 import logging
+import random
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -225,6 +228,16 @@ class TestCrowds:
             await call
         assert await pool.all(b"SELECT n FROM told") == [(1,)]
         await pool.all(b"DROP TABLE told")
+
+    async def test_an_opening_that_is_cancelled_at_any_moment_leaves_no_connection(self, url: str) -> None:
+        chance = random.Random(1)
+        for _ in range(300):
+            opening = asyncio.create_task(PostgresPool.open(url))
+            await asyncio.sleep(chance.uniform(0, 0.01))
+            opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await (await opening).aclose()
+        gc.collect()  # a connection that is left open tells of itself, as an error
 
     async def test_calls_that_wait_when_it_is_closed_come_to_their_end(self, url: str) -> None:
         pool = await PostgresPool.open(url, connections=1)

@@ -7,8 +7,8 @@ from typing import Any
 
 from bot.chat.words import STORE_AWAY
 from tests.e2e.ledger import Ledger
-from tests.trials.replicas import Rig
-from tests.trials.stages import Stage, place_of
+from tests.trials.rigs import Rig
+from tests.trials.stages import Places, Stage, place_of
 from tests.trials.trial import Figure
 
 
@@ -67,12 +67,12 @@ def named(name: str, figures: Sequence[Figure]) -> list[Figure]:
     return [replace(figure, name=f"{name}: {figure.name}") for figure in figures]
 
 
-def audit(rig: Rig) -> Account:
+def audit(rig: Rig[Stage]) -> Account:
     """Take stock once everything has come to its end."""
     return account_of(rig.stage, rig.ledger, rig.model.calls())
 
 
-def account_of(stage: Stage, ledger: Ledger, calls: Sequence[dict[str, Any]]) -> Account:
+def account_of(stage: Places, ledger: Ledger, calls: Sequence[dict[str, Any]]) -> Account:
     """Hold what a store has and what the model was asked against what people said and see."""
     spoken = {place: stage.said(place) for place in range(stage.places)}
     everything = [text for texts in spoken.values() for text in texts]
@@ -99,7 +99,7 @@ def account_of(stage: Stage, ledger: Ledger, calls: Sequence[dict[str, Any]]) ->
     )
 
 
-def settled_account(rig: Rig) -> Account:
+def settled_account(rig: Rig[Stage]) -> Account:
     """Wait until everything has come to its end and people see it, and take stock."""
     said = sum(len(rig.stage.said(place)) for place in range(rig.stage.places))
     rig.settle(said)

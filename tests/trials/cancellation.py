@@ -372,6 +372,6 @@ def run(ground: Ground) -> list[Figure]:
 TRIAL = Trial(
     number=10,
     name="cancellation",
-    what="every call of the store, and whole turns, are cancelled at random, up to twelve at once, on SQLite and PostgreSQL",
+    what="Calls of the store of every kind, and whole turns, are cancelled at random, up to 12 at once, on both engines.",
     run=run,
 )

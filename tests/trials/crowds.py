@@ -9,14 +9,14 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tests.fakes.discord import FakeDiscordThread
 from tests.fakes.slack import FakeSlackThread
-from tests.trials.stage_slack import install
+from tests.fakes.threaded import FakeInThread
+from tests.trials.on_platforms import OnDiscord, OnManyTeams
+from tests.trials.stages import Platform
 
 SAID, EDITED, DELETED, ASKED = "said", "edited", "deleted", "asked"
 MIX = {SAID: 86, EDITED: 8, DELETED: 3, ASKED: 3}
@@ -78,33 +78,13 @@ class Workspace:
     recent: deque[Any] = field(default_factory=lambda: deque(maxlen=RECENT))
 
 
-class Crowd(Protocol):
-    """A platform with its crowd. Used as a context manager."""
+class Crowd(Platform, Protocol):
+    """A platform with its crowd."""
 
-    name: str
     questions: list[Question]
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The settings that bring the bot here."""
-
-    async def prepare(self, url: str) -> None:
-        """Put into the store what the bot knows of the platform before it comes."""
 
     def listens(self, port: int) -> None:
         """Take note that the bot runs, with its web side on this port."""
-
-    def heard(self) -> bool:
-        """The bot hears what is said."""
-
-    def quiet(self) -> bool:
-        """Nothing is on its way to the bot any more."""
 
     most_under_way: int | None
     """People wait while so many deliveries are not acknowledged; None: whatever comes of it, as people do."""
@@ -123,9 +103,10 @@ class Crowd(Protocol):
 
 
 class _Talk:
-    """What both platforms have in common."""
+    """What both platforms have in common; it stands before the platform's own class."""
 
-    def __init__(self) -> None:
+    def __init__(self, fake: FakeInThread) -> None:
+        super().__init__(fake)  # type: ignore[call-arg]  # the platform's own class takes it
         self.questions: list[Question] = []
         self._open: list[Question] = []
         self.workspaces: list[Workspace] = []
@@ -170,19 +151,18 @@ class _Talk:
                 here.recent.append(await person.say(channel, words))
 
 
-class SlackCrowd(_Talk):
+class SlackCrowd(_Talk, OnManyTeams):
     """Slack, by Socket Mode or by HTTP."""
 
     def __init__(self, *, http: bool = False) -> None:
-        super().__init__()
+        super().__init__(FakeSlackThread())
         self._http = http
         self.name = "Slack by HTTP" if http else "Slack"
-        self._stack = ExitStack()
         self._acknowledged = 0
         """How many deliveries at least, from the first one on, are no more on their way."""
 
     def __enter__(self) -> Self:
-        self._slack = self._stack.enter_context(FakeSlackThread())
+        super().__enter__()
         for number in range(1 + QUIET):
             team = self._slack.do(self._slack.team, f"Team {number}") if number else self._slack.workspace
             share = 5 if number else 1
@@ -193,33 +173,20 @@ class SlackCrowd(_Talk):
             self.workspaces.append(Workspace(team.bot.mention, channels, people))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
     @property
     def env(self) -> dict[str, str]:
-        slack = self._slack
-        way = {"SLACK_SIGNING_SECRET": slack.signing_secret} if self._http else {"SLACK_APP_TOKEN": slack.app_token}
-        return {
-            **way,
-            "SLACK_BOT_TOKEN": slack.bot_token,
-            "SLACK_CLIENT_ID": slack.client_id,
-            "SLACK_CLIENT_SECRET": slack.client_secret,
-            "SLACK_API_BASE_URL": slack.api_url,
-        }
-
-    async def prepare(self, url: str) -> None:
-        await install(self._slack, url)
+        env = super().env
+        if self._http:
+            del env["SLACK_APP_TOKEN"]
+            env["SLACK_SIGNING_SECRET"] = self._slack.signing_secret
+        return env
 
     def listens(self, port: int) -> None:
         if self._http:
             self._slack.events_url = f"http://127.0.0.1:{port}/slack/events"
 
     def heard(self) -> bool:
-        return self._http or bool(self._slack.sockets)
-
-    def quiet(self) -> bool:
-        return bool(self._slack.quiet)
+        return self._http or super().heard()
 
     def _crowded(self) -> bool:
         deliveries = self._slack.deliveries
@@ -249,19 +216,15 @@ class SlackCrowd(_Talk):
         return [LATE_SECONDS if one is None else one.total_seconds() for one in took]
 
 
-class DiscordCrowd(_Talk):
+class DiscordCrowd(_Talk, OnDiscord):
     """Discord with one shard."""
 
-    name = "Discord"
-
     def __init__(self) -> None:
-        super().__init__()
-        self._stack = ExitStack()
-        self._looked = 0
+        super().__init__(FakeDiscordThread(shards=1))
         self._wall = time.time() - time.monotonic()
 
     def __enter__(self) -> Self:
-        self._discord = self._stack.enter_context(FakeDiscordThread(shards=1))
+        super().__enter__()
         for number in range(1 + QUIET):
             guild, share = self._discord.do(self._discord.guild, f"Guild {number}"), 5 if number else 1
             people = [self._discord.do(self._discord.user, f"person{number}x{other}") for other in range(MEMBERS // share)]
@@ -269,29 +232,8 @@ class DiscordCrowd(_Talk):
             self.workspaces.append(Workspace(self._discord.bot.mention, channels, people))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    @property
-    def env(self) -> dict[str, str]:
-        discord = self._discord
-        return {
-            "DISCORD_TOKEN": discord.token,
-            "DISCORD_API_BASE_URL": discord.api_url,
-            "DISCORD_GATEWAY_URL": discord.gateway_url,
-        }
-
-    async def prepare(self, url: str) -> None:
-        """Discord has one token for everything."""
-
     def listens(self, port: int) -> None:
         """Discord does not come to the web side."""
-
-    def heard(self) -> bool:
-        return bool(self._discord.gateway.connected)
-
-    def quiet(self) -> bool:
-        return True
 
     def act(self, chosen: Sequence[Deed], rate: float, rng: random.Random, told: Callable[[int], None]) -> float:
         return float(self._discord.do(self._act, chosen, rate, rng, told, within=20 * len(chosen) / rate + 60))

@@ -14,11 +14,13 @@ import psycopg
 
 from tests.engines.postgres import PostgresServer, Shutdown
 from tests.trials.auditing import named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import AGAIN, Rig, rig, wait_for
-from tests.trials.stages import PATIENCE
+from tests.trials.rigs import AGAIN, Rig, rig
+from tests.trials.stages import PATIENCE, Stage
 from tests.trials.talking import talking
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 REPLICAS = 3
 OPTIONS = {
@@ -35,7 +37,7 @@ CUT, DEADLOCK, COLLISION, NO_CONNECTION = (
 )
 """What the server says in its log of each harm."""
 
-Harm = Callable[[Rig, float, random.Random], None]
+Harm = Callable[[Rig[Stage], PostgresDatabase, float, random.Random], None]
 
 
 def run(ground: Ground) -> Sequence[Figure]:
@@ -44,14 +46,14 @@ def run(ground: Ground) -> Sequence[Figure]:
     figures: list[Figure] = []
     with PostgresServer.made(options=OPTIONS) as server:
         for make in platforms(ground):
-            (directory := ground.directory / make.__name__).mkdir()
-            with make(places) as stage, rig(stage, server, directory, delay_ms=20) as here:
+            directory, kept = ground.directory / make.__name__, PostgresDatabase(server)
+            with make(places) as stage, rig(stage, kept, directory, delay_ms=20) as here:
                 here.add(REPLICAS)
                 waits: list[Figure] = []
                 with talking(stage, ground.rng(stage.name), pause=pause):
                     wait_for(lambda: len(here.logged("turn.finished")) > places)
                     for number, (name, harm, short, long) in enumerate(HARMS, start=1):
-                        harm(here, long if ground.long else short, ground.rng(stage.name, name))
+                        harm(here, kept, long if ground.long else short, ground.rng(stage.name, name))
                         gate = AGAIN.total_seconds() * (1 if ground.long else 3)
                         waits.append(Figure(name=f"works again {name}", value=here.works_again(), unit="s", at_most=gate))
                         ground.progress(number, len(HARMS))
@@ -70,39 +72,39 @@ def _seen(server: PostgresServer, words: str) -> int:
     return (server.home / "log").read_text(errors="replace").count(words)
 
 
-def _until(seconds: float, here: Rig, words: str) -> Iterator[None]:
+def _until(seconds: float, server: PostgresServer, words: str) -> Iterator[None]:
     """Go on for so long, and until the harm was felt: until the server said so once more."""
-    before, began = _seen(here.server, words), time.monotonic()
-    while time.monotonic() - began < seconds or _seen(here.server, words) == before:
+    before, began = _seen(server, words), time.monotonic()
+    while time.monotonic() - began < seconds or _seen(server, words) == before:
         assert time.monotonic() - began < seconds + PATIENCE.total_seconds(), f"nobody felt it: {words}"
         yield
 
 
-def _stop_the_server(here: Rig, seconds: float, rng: random.Random) -> None:
+def _stop_the_server(here: Rig[Stage], kept: PostgresDatabase, seconds: float, rng: random.Random) -> None:
     """As if its machine had lost its power."""
-    here.server.stop(Shutdown.IMMEDIATE)
+    kept.server.stop(Shutdown.IMMEDIATE)
     gone = time.monotonic()
     wait_for(lambda: all(replica.readiness() == 503 for replica in here.replicas))
     time.sleep(max(0.0, gone + seconds - time.monotonic()))
-    here.server.start()
+    kept.server.start()
 
 
-def _cut_connections(here: Rig, seconds: float, rng: random.Random) -> None:
+def _cut_connections(here: Rig[Stage], kept: PostgresDatabase, seconds: float, rng: random.Random) -> None:
     """End all connections of the bot, again and again."""
-    for _ in _until(seconds, here, CUT):
-        _cut_all(here)
+    for _ in _until(seconds, kept.server, CUT):
+        _cut_all(kept)
         time.sleep(rng.uniform(0, 2 * CUT_EVERY_SECONDS))
 
 
-def _cut_all(here: Rig) -> None:
-    here.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'parley'")
+def _cut_all(kept: PostgresDatabase) -> None:
+    kept.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'parley'")
 
 
-def _lock_rows(here: Rig, seconds: float, rng: random.Random) -> None:
+def _lock_rows(here: Rig[Stage], kept: PostgresDatabase, seconds: float, rng: random.Random) -> None:
     """Lock turns before their conversations, which is the other way round: whoever comes in between is in a deadlock."""
-    with psycopg.connect(here.server.url(here.database), autocommit=True) as db:
+    with psycopg.connect(kept.url, autocommit=True) as db:
         db.execute("SET deadlock_timeout = '1h'")  # so that it is the bot's transaction that is given up
-        for _ in _until(seconds, here, DEADLOCK):
+        for _ in _until(seconds, kept.server, DEADLOCK):
             with db.transaction():
                 rows = db.execute(
                     "SELECT conversation_id FROM turn WHERE settled_at IS NULL ORDER BY random() LIMIT 3 FOR UPDATE"
@@ -112,18 +114,18 @@ def _lock_rows(here: Rig, seconds: float, rng: random.Random) -> None:
                     db.execute("SELECT FROM conversation WHERE id = %s FOR UPDATE", (conversation,))
 
 
-def _serialise(here: Rig, seconds: float, rng: random.Random) -> None:
+def _serialise(here: Rig[Stage], kept: PostgresDatabase, seconds: float, rng: random.Random) -> None:
     """Run every transaction as if it were alone: what collides is given up."""
-    database = f'ALTER DATABASE "{here.database}"'
-    here.sql(f"{database} SET default_transaction_isolation = 'serializable'")
-    _cut_all(here)
-    for _ in _until(seconds, here, COLLISION):
+    database = f'ALTER DATABASE "{kept.database}"'
+    kept.execute(f"{database} SET default_transaction_isolation = 'serializable'")
+    _cut_all(kept)
+    for _ in _until(seconds, kept.server, COLLISION):
         time.sleep(0.2)
-    here.sql(f"{database} RESET default_transaction_isolation")
-    _cut_all(here)
+    kept.execute(f"{database} RESET default_transaction_isolation")
+    _cut_all(kept)
 
 
-def _take_connections(here: Rig, seconds: float, rng: random.Random) -> None:
+def _take_connections(here: Rig[Stage], kept: PostgresDatabase, seconds: float, rng: random.Random) -> None:
     """Take every connection there is, as soon as it is free, and let the bot find none."""
     over = threading.Event()
     with ExitStack() as taken:
@@ -131,12 +133,12 @@ def _take_connections(here: Rig, seconds: float, rng: random.Random) -> None:
         def take() -> None:
             while not over.wait(0.005):
                 with suppress(psycopg.OperationalError):
-                    taken.enter_context(psycopg.connect(here.server.url(here.database), application_name="hog"))
+                    taken.enter_context(psycopg.connect(kept.url, application_name="hog"))
 
-        with psycopg.connect(here.server.url(here.database), autocommit=True) as db:
+        with psycopg.connect(kept.url, autocommit=True) as db:
             hog = threading.Thread(target=take, name="hog")
             hog.start()
-            for _ in _until(seconds, here, NO_CONNECTION):
+            for _ in _until(seconds, kept.server, NO_CONNECTION):
                 db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'parley'")
                 time.sleep(0.1)
             over.set()
@@ -155,6 +157,6 @@ HARMS: Sequence[tuple[str, Harm, float, float]] = (
 TRIAL = Trial(
     number=18,
     name="database_outage",
-    what="PostgreSQL is stopped, cuts connections, locks rows, refuses transactions and connections while people talk",
+    what="PostgreSQL is stopped, cuts connections, locks rows, refuses transactions and connections while people talk.",
     run=run,
 )

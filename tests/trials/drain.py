@@ -1,6 +1,5 @@
 """SIGTERM while many turns are running: the process ends soon, and what it has not finished is by who comes next."""
 
-import asyncio
 import itertools
 import os
 import signal
@@ -8,20 +7,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-from tests.e2e.bots import Bot, bot_in
-from tests.e2e.servers import Model, model_server
-from tests.e2e.zygote import zygote
-from tests.trials.auditing import Account, account_of, named
+from tests.e2e.servers import Model
+from tests.trials.auditing import Account, audit, named
 from tests.trials.engines import ENGINES, Kept, PostgresDatabase, kept_in
 from tests.trials.platforms import platforms
-from tests.trials.replicas import Replica, moment, wait_for
+from tests.trials.replicas import Replica, moment
+from tests.trials.rigs import rig
+from tests.trials.scenes import Scene, play_all
 from tests.trials.stage_discord import DiscordStage
 from tests.trials.stage_slack import SlackStage
 from tests.trials.stages import Stage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for, wait_for_answers
 
 LATECOMERS = 5
 """Places whose people begin to talk only after SIGTERM."""
@@ -45,12 +44,8 @@ PATIENT = "60"
 def run(ground: Ground) -> Sequence[Figure]:
     """Stop the bot on every platform and engine; in the short form on one of each, with less to do and less time for it."""
     engines = ENGINES if ground.long else (ground.rng("engine").choice(ENGINES),)
-    scenes = [Scene(ground, platform.name, engine) for platform, engine in itertools.product(platforms(ground), engines)]
-    figures: list[Figure] = []
-    for number, scene in enumerate(scenes, start=1):
-        figures += scene.play()
-        ground.progress(number, len(scenes))
-    return figures
+    pairs = itertools.product(platforms(ground), engines)
+    return play_all(ground, [Drain(ground, platform.name, engine) for platform, engine in pairs], at_once=1)
 
 
 @dataclass
@@ -66,64 +61,46 @@ class _Seen:
     last_taken: float = 0.0
 
 
-class Scene:
+class Drain(Scene):
     """One platform and one engine: a file has one process after the other, a database two beside each other."""
 
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
-        self._name = f"{platform}, {engine}"
-        self._platform = platform
-        self._engine = engine
-        self._directory: Path = ground.directory / f"{platform}-{engine}"
+        super().__init__(ground, platform, engine)
         # A third of them ends before SIGTERM where the machine is slow, so there are some more.
         self._turns, self._running, self._drain, self._busy = (60, 50, 25, 1) if ground.long else (12, 8, 2, BUSY)
         self._seen = _Seen()
 
     def play(self) -> list[Figure]:
         """Let all of them ask, stop the process that answers, and let another one go on."""
-        (home := self._directory / "home").mkdir(parents=True)
         with (
-            kept_in(self._engine, self._directory) as kept,
+            kept_in(self.engine, self.directory) as kept,
             self._stage() as stage,
-            model_server(self._directory, delay_ms=20) as model,
-            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
+            rig(stage, kept, self.directory, delay_ms=20) as here,
         ):
-            asyncio.run(stage.prepare(kept.url))
-            env = {
-                **model.env,
-                **stage.env,
-                "DATABASE_URL": kept.url,
-                "LOG_FORMAT": "json",
-                "DRAIN_SECONDS": str(self._drain),
-                "MAX_CONCURRENT_TURNS": str(CONCURRENT),
-            }
-            with (
-                bot_in(helper, self._directory / "first", env) as stopped,
-                bot_in(helper, self._directory / "next", {**env, "DRAIN_SECONDS": PATIENT}) as follower,
-            ):
-                first, following = Replica("first", stopped), Replica("next", follower)
-                _begin(first, stage)
-                self._ask(stage, model, first)
-                if self._engine == PostgresDatabase.name:
-                    _begin(following, stage)
-                    if self._platform == DiscordStage.name:  # what it alone hears it hands over to who it knows of
-                        wait_for(lambda: any(line["others"] for line in first.logged("discord.shards")))
-                    self._stop(stage, stopped, first)
-                else:
-                    self._stop(stage, stopped, first)
-                    self._look_at_what_came_late(kept)
-                    _begin(following, stage)
-                self._see_it_taken_up(first, following)
-                wait_for(lambda: _all_answered(stage), told=lambda: str(_unanswered(stage)))
-                # What was said last may be answered before what was said earlier, and came later.
-                wait_for(lambda: stage.quiet() and not _under_way(following), told=lambda: str(_under_way(following)))
-                assert following.stop() == 0
-                assert not first.complaints + following.complaints, first.complaints + following.complaints
-                account = account_of(stage, kept.ledger, model.calls())
-                return named(self._name, self._figures(account, first, following))
+            here.env["MAX_CONCURRENT_TURNS"] = str(CONCURRENT)
+            first = here.replica("first", DRAIN_SECONDS=str(self._drain))
+            following = here.replica("next", DRAIN_SECONDS=PATIENT)
+            here.start(first)
+            self._ask(stage, here.model, first)
+            if self.engine == PostgresDatabase.name:
+                here.start(following)
+                if self.platform == DiscordStage.name:  # what it alone hears it hands over to who it knows of
+                    wait_for(lambda: any(line["others"] for line in first.logged("discord.shards")))
+                self._stop(stage, first)
+            else:
+                self._stop(stage, first)
+                self._look_at_what_came_late(kept)
+                here.start(following)
+            self._see_it_taken_up(first, following)
+            wait_for_answers(stage)
+            # What was said last may be answered before what was said earlier, and came later.
+            wait_for(lambda: stage.quiet() and not _under_way(following), told=lambda: str(_under_way(following)))
+            assert following.stop() == 0
+            return named(self.name, self._figures(audit(here), first, following))
 
     def _stage(self) -> Stage:
         places = self._turns + LATECOMERS
-        return DiscordStage(places, shards=ONE_SHARD) if self._platform == DiscordStage.name else SlackStage(places)
+        return DiscordStage(places, shards=ONE_SHARD) if self.platform == DiscordStage.name else SlackStage(places)
 
     def _ask(self, stage: Stage, model: Model, first: Replica) -> None:
         """Let one person in each place but the last ones ask something, and wait until all of that is being answered."""
@@ -145,13 +122,12 @@ class Scene:
             told=lambda: str(len(first.logged("turn.claimed"))),
         )
 
-    def _stop(self, stage: Stage, bot: Bot, first: Replica) -> None:
+    def _stop(self, stage: Stage, first: Replica) -> None:
         """Ask it to end, and let other people begin to talk."""
-        assert bot.life is not None
         seen = self._seen
         seen.running = len(first.logged("turn.claimed")) - len(first.logged("turn.finished"))
         seen.visible = sum(bool(stage.shown(place)) for place in range(self._turns))
-        os.kill(bot.life.pid, signal.SIGTERM)
+        os.kill(first.life.pid, signal.SIGTERM)
         asked = time.monotonic()
         for number in itertools.count(1):
             if (since := time.monotonic() - asked) > LATE_SECONDS:
@@ -161,7 +137,7 @@ class Scene:
             seen.late[text] = since
             stage.say(place, text)
             time.sleep(LATE_EVERY)
-        seen.code = bot.life.ended()
+        seen.code = first.life.ended()
         seen.ended = time.monotonic() - asked
 
     def _look_at_what_came_late(self, kept: Kept) -> None:
@@ -181,7 +157,7 @@ class Scene:
         if last is not None:
             begun = (
                 first.logged("turns.handed_back")
-                if self._engine == PostgresDatabase.name
+                if self.engine == PostgresDatabase.name
                 else following.logged("app.started")
             )
             self._seen.taken_up = max(last - moment(begun[-1]), timedelta()).total_seconds()
@@ -203,22 +179,12 @@ class Scene:
                 at_most=TAKEN_UP_SECONDS,
             ),
         ]
-        if self._engine != PostgresDatabase.name:
+        if self.engine != PostgresDatabase.name:
             last = round(seen.last_taken, 2)
             figures.append(
                 Figure(name="last message taken in after SIGTERM", value=last, unit="s", at_most=INTAKE_SECONDS * self._busy)
             )
         return [*figures, *account.figures()]
-
-
-def _begin(replica: Replica, stage: Stage) -> None:
-    replica.start()
-
-    def hears() -> bool:
-        assert replica.alive, replica.complaints
-        return stage.heard() and replica.readiness() == 200
-
-    wait_for(hears)
 
 
 def _under_way(replica: Replica) -> set[int]:
@@ -227,19 +193,9 @@ def _under_way(replica: Replica) -> set[int]:
     return claimed - finished
 
 
-def _all_answered(stage: Stage) -> bool:
-    return not _unanswered(stage)
-
-
-def _unanswered(stage: Stage) -> list[str]:
-    """Name the last thing said in each place that no whole answer repeats."""
-    last = [(place, said[-1]) for place in range(stage.places) if (said := stage.said(place))]
-    return [text for place, text in last if not any(shown.endswith(text) for shown in stage.shown(place))]
-
-
 TRIAL = Trial(
     number=11,
     name="drain",
-    what="SIGTERM with 50 turns running and people who go on talking; another process goes on, afterwards or beside it.",
+    what="The bot gets SIGTERM with 50 turns running, people go on talking; another process goes on beside it or after it.",
     run=run,
 )

@@ -6,19 +6,15 @@ reads of the time in which the bot was away. On PostgreSQL two replicas hear it;
 hands. In the short form the seed chooses an engine for each platform.
 """
 
-import asyncio
 import random
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 
-from tests.e2e.bots import Bot, bot_in
-from tests.e2e.servers import model_server
-from tests.e2e.zygote import zygote
-from tests.trials.auditing import Account, account_of, named
-from tests.trials.engines import ENGINES, Kept, PostgresDatabase, kept_in
+from tests.e2e.bots import Bot
+from tests.trials.auditing import Account, audit, named
+from tests.trials.engines import Kept, PostgresDatabase, kept_in
+from tests.trials.rigs import rig
+from tests.trials.scenes import Scene, all_or_one_each, play_all
 from tests.trials.stage_discord import DiscordStage
 from tests.trials.stage_slack import SlackStage
 from tests.trials.stages import Stage
@@ -31,55 +27,37 @@ SIX_MINUTES = timedelta(minutes=6)
 
 def run(ground: Ground) -> Sequence[Figure]:
     """Deliver everything again and again, on both platforms and both engines."""
-    engines = {name: ENGINES if ground.long else [ground.rng(name).choice(ENGINES)] for name in ("Discord", "Slack")}
-    scenes = [Scene(ground, platform, engine) for platform, chosen in engines.items() for engine in chosen]
-    rounds = sum(scene.rounds for scene in scenes)
-    with ThreadPoolExecutor(max_workers=2 if ground.long else len(scenes)) as pool:
-        played = [
-            pool.submit(scene.play, lambda: ground.progress(sum(scene.done for scene in scenes), rounds)) for scene in scenes
-        ]
-    return [figure for scene in played for figure in scene.result()]
+    return play_all(ground, [Duplicates(ground, *pair) for pair in all_or_one_each(ground)])
 
 
-class Scene:
-    """One platform and one engine."""
+class Duplicates(Scene):
+    """One platform and one engine, where rounds are the steps."""
 
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
-        self._platform = platform
-        self._engine = engine
+        super().__init__(ground, platform, engine)
         self._rng = ground.rng("duplicates", platform, engine)
-        self._directory: Path = ground.directory / f"{platform}-{engine}"
         self._replicas = REPLICAS if engine == PostgresDatabase.name else 1
-        self._places, self.rounds = (20, 10) if ground.long else (4, 1)
-        self.done = 0
+        self._places, self.steps = (20, 10) if ground.long else (4, 1)
 
-    def play(self, progress: Callable[[], None]) -> list[Figure]:
+    def play(self) -> list[Figure]:
         """Go through all the ways in which an event comes again, round after round."""
-        (home := self._directory / "home").mkdir(parents=True)
-        with ExitStack() as stack:
-            kept = stack.enter_context(kept_in(self._engine, self._directory))
-            stage = stack.enter_context(self._stage())
-            model = stack.enter_context(model_server(self._directory))
-            helper = stack.enter_context(zygote({"HOME": str(home)}, stderr=home / "stderr"))
-            asyncio.run(stage.prepare(kept.url))
-            env = {**model.env, **stage.env, "DATABASE_URL": kept.url, "SWEEP_INTERVAL": "1s", "LOG_FORMAT": "json"}
-            bots = [
-                stack.enter_context(bot_in(helper, self._directory / f"bot{number}", env))
-                for number in range(self._replicas)
-            ]
+        with (
+            kept_in(self.engine, self.directory) as kept,
+            self._stage() as stage,
+            rig(stage, kept, self.directory) as here,
+        ):
+            bots = [here.bot(f"bot{number}", SWEEP_INTERVAL="1s") for number in range(self._replicas)]
             repeating = Repeating(stage, kept, bots, self._rng)
             repeating.begin()
-            for number in range(self.rounds):
+            for number in range(self.steps):
                 repeating.round(number)
                 self.done += 1
-                progress()
             repeating.end()
-            assert not any("Traceback" in bot.errors for bot in bots), [bot.errors for bot in bots]
-            account = account_of(stage, kept.ledger, model.calls())
-        return named(f"{self._platform}, {self._engine}", _figures(account, repeating, self._replicas))
+            account = audit(here)
+        return named(self.name, _figures(account, repeating, self._replicas))
 
     def _stage(self) -> Stage:
-        if self._platform == "Discord":
+        if self.platform == DiscordStage.name:
             return DiscordStage(self._places, shards=1, threads=True)
         return SlackStage(self._places, threads=True)
 

@@ -1,17 +1,16 @@
 """A store of one bot on either engine, as a trial sees it: what is in it, and how time goes on for it."""
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from store.rows import MICROSECOND
 from tests.e2e.ledger import Ledger, read_database, read_ledger
 from tests.engines.postgres import PostgresServer
-from tests.trials.stages import PATIENCE
+from tests.trials.waiting import wait_for
 
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley' AND datname = current_database()"
 LATER = (
@@ -33,14 +32,22 @@ class Kept(Protocol):
     def ledger(self) -> Ledger:
         """What is in it; nobody may be writing to it."""
 
+    @property
+    def now(self) -> Ledger:
+        """What is in it at this moment, whoever is writing to it on PostgreSQL, nobody on SQLite."""
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on the disk, without a journal."""
+
     def outlast(self) -> None:
         """Let time go on until all that a dead process held is free again."""
 
     def age(self, time: timedelta) -> None:
         """Let everything that was heard be so much older; nobody may be writing to it."""
 
-    def execute(self, statement: str) -> None:
-        """Change what is in it, whoever is writing to it on PostgreSQL, nobody on SQLite."""
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows, whoever is writing to it on PostgreSQL, nobody on SQLite."""
 
 
 class SqliteFile:
@@ -56,15 +63,21 @@ class SqliteFile:
     def ledger(self) -> Ledger:
         return read_ledger(self._path)
 
+    now = ledger
+
+    @property
+    def bytes(self) -> int:
+        return self._path.stat().st_size if self._path.exists() else 0
+
     def outlast(self) -> None:
         """Nothing has to pass."""
 
     def age(self, time: timedelta) -> None:
         self.execute(HEARD_EARLIER.format(microseconds=time // MICROSECOND))
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self._path)) as db, db:
-            db.execute(statement)
+            return db.execute(statement).fetchall()
 
 
 class PostgresDatabase:
@@ -73,13 +86,24 @@ class PostgresDatabase:
     name = "PostgreSQL"
 
     def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+        self.server = server
+        """The one that is written to; another one after a promotion."""
         self.url = server.database()
+        self.database = self.url.rpartition("/")[2]
 
     @property
     def ledger(self) -> Ledger:
         self._until_nobody_writes()
-        return read_database(self.url)
+        return self.now
+
+    @property
+    def now(self) -> Ledger:
+        return read_database(self.server.url(self.database))
+
+    @property
+    def bytes(self) -> int:
+        ((size,),) = self.execute("SELECT pg_database_size(current_database())")
+        return int(size)
 
     def outlast(self) -> None:
         """As if the server's clock had gone on by half a minute."""
@@ -91,19 +115,12 @@ class PostgresDatabase:
         self._until_nobody_writes()
         self.execute(HEARD_EARLIER.format(microseconds=time // MICROSECOND))
 
-    def execute(self, statement: str) -> None:
-        self._server.execute(statement, database=self._database)
-
-    @property
-    def _database(self) -> str:
-        return self.url.rpartition("/")[2]
+    def execute(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(statement, database=self.database)
 
     def _until_nobody_writes(self) -> None:
         """The server goes on for a moment with what a killed process has sent it."""
-        limit = time.monotonic() + PATIENCE.total_seconds()
-        while self._server.execute(OURS, database=self._database) != [(0,)]:
-            assert time.monotonic() < limit, "the server still has connections of a process that is dead"
-            time.sleep(0.005)
+        wait_for(lambda: self.execute(OURS) == [(0,)], pause=0.005, told=lambda: "connections of a process that is dead")
 
 
 @contextmanager

@@ -6,19 +6,15 @@ Slack's limits for connecting and reading are generous here: it lets an app open
 runs one restarts it that often. Those for writing are Slack's own, and all but the number of sessions a day is Discord's.
 """
 
-import asyncio
 import statistics
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from tests.e2e.bots import bot_in
-from tests.e2e.servers import model_server
-from tests.e2e.zygote import zygote
-from tests.trials.auditing import Account, account_of, named
-from tests.trials.engines import ENGINES, PostgresDatabase, kept_in
+from tests.trials.auditing import Account, audit, named
+from tests.trials.engines import PostgresDatabase, kept_in
 from tests.trials.killing import ENDING, Killing
+from tests.trials.rigs import rig
+from tests.trials.scenes import Scene, all_or_one_each, play_all
 from tests.trials.stage_discord import DiscordStage
 from tests.trials.stage_slack import SlackStage
 from tests.trials.stages import Stage
@@ -45,56 +41,36 @@ RESTART_SECONDS, LEASES_SECONDS = 5, 40
 
 def run(ground: Ground) -> Sequence[Figure]:
     """Kill the bot on every platform and engine."""
-    engines = {name: ENGINES if ground.long else [ground.rng(name).choice(ENGINES)] for name in ("Discord", "Slack")}
-    scenes = [Scene(ground, platform, engine) for platform, chosen in engines.items() for engine in chosen]
-    turns = sum(scene.turns for scene in scenes)
-    with ThreadPoolExecutor(max_workers=2 if ground.long else len(scenes)) as pool:
-        played = [
-            pool.submit(scene.play, lambda: ground.progress(sum(scene.begun for scene in scenes), turns)) for scene in scenes
-        ]
-    return [figure for scene in played for figure in scene.result()]
+    return play_all(ground, [Kills(ground, *pair) for pair in all_or_one_each(ground)])
 
 
-class Scene:
-    """One platform and one engine."""
+class Kills(Scene):
+    """One platform and one engine, and a bot that is killed there."""
 
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
-        self._name = f"{platform}, {engine}"
-        self._platform = platform
-        self._engine = engine
+        super().__init__(ground, platform, engine)
         self._rng = ground.rng("kill", platform, engine)
-        self._directory: Path = ground.directory / f"{platform}-{engine}"
-        self.turns, self._kills, self._places, self._waits = (1000, 100, 20, 3) if ground.long else (20, 4, 5, 0)
+        self.steps, self._kills, self._places, self._waits = (1000, 100, 20, 3) if ground.long else (20, 4, 5, 0)
         self._timed = ground.long  # what is short runs beside other tests
-        self.begun = 0
 
-    def play(self, progress: Callable[[], None]) -> list[Figure]:
-        """Kill until there were enough turns and kills."""
-        (home := self._directory / "home").mkdir(parents=True)
+    def play(self) -> list[Figure]:
+        """Kill until there were enough turns, which are the steps, and kills."""
         with (
-            kept_in(self._engine, self._directory) as kept,
+            kept_in(self.engine, self.directory) as kept,
             self._stage() as stage,
-            model_server(self._directory, delay_ms=20) as model,
-            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
+            rig(stage, kept, self.directory, delay_ms=20) as here,
         ):
-            asyncio.run(stage.prepare(kept.url))
-            env = {**model.env, **stage.env, "DATABASE_URL": kept.url, "LOG_FORMAT": "json"}
-            with bot_in(helper, self._directory / "bot", env) as bot:
-                killing = Killing(stage, kept, bot, self._rng)
-                waits = self._waits if self._engine == PostgresDatabase.name else 0
+            killing = Killing(stage, kept, here.bot(), self._rng)
+            waits = self._waits if self.engine == PostgresDatabase.name else 0
+            killing.run(self.steps, self._kills, waits=waits, progress=self._begun)
+            account, half_turns = audit(here), _half_turns(here.model.calls())
+        return named(self.name, self._figures(account, killing, half_turns))
 
-                def begun(turns: int) -> None:
-                    self.begun = min(turns, self.turns)
-                    progress()
-
-                killing.run(self.turns, self._kills, waits=waits, progress=begun)
-                assert "Traceback" not in bot.errors, bot.errors
-                ledger, calls = kept.ledger, model.calls()
-        account = account_of(stage, ledger, calls)
-        return named(self._name, self._figures(account, killing, _half_turns(calls)))
+    def _begun(self, turns: int) -> None:
+        self.done = min(turns, self.steps)
 
     def _stage(self) -> Stage:
-        if self._platform == "Discord":
+        if self.platform == DiscordStage.name:
             return DiscordStage(self._places, shards=1, threads=True, sessions=LIVES_A_DAY)
         return SlackStage(self._places, threads=True, limits=GENEROUS)
 
@@ -103,7 +79,7 @@ class Scene:
         duplicated = account.stored_twice + account.shown_twice
         figures = [
             Figure(name="kills", value=seen.kills),
-            Figure(name="turns", value=turns, at_least=self.turns),
+            Figure(name="turns", value=turns, at_least=self.steps),
             Figure(name="messages lost", value=account.lost + account.unanswered, at_most=0, of=messages),
             Figure(name="answers lost", value=account.not_shown, at_most=0, of=turns),
             Figure(name="duplicated", value=duplicated, at_most=0, of=messages),

@@ -5,23 +5,20 @@ First the quiet workspaces are alone, then another one floods the bot beside the
 share their machine with other tests, but are held to nothing there.
 """
 
-import asyncio
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tests.e2e.bots import Bot, bot_in
-from tests.e2e.ledger import read_ledger
-from tests.e2e.servers import model_server
-from tests.e2e.zygote import zygote
 from tests.trials.auditing import named
 from tests.trials.crowds import LATE_SECONDS, Crowd, DiscordCrowd, Question, SlackCrowd, deeds
+from tests.trials.engines import SqliteFile
 from tests.trials.processes import Watch, watched
-from tests.trials.replicas import Replica, wait_for
+from tests.trials.rigs import rig
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 RATE = 500
 EVENTS, EVENTS_SHORT = 100_000, 1_500
@@ -46,13 +43,11 @@ def run(ground: Ground) -> Sequence[Figure]:
     figures: list[Figure] = []
     for number, make in enumerate(chosen):
         with make() as crowd:
-            directory = ground.directory / str(number)
-            directory.mkdir()
 
             def told(done: int, number: int = number) -> None:
                 ground.progress(number * 100 + done, 100 * len(chosen))
 
-            figures += named(crowd.name, _flood(ground, crowd, directory, told))
+            figures += named(crowd.name, _flood(ground, crowd, ground.directory / str(number), told))
     return figures
 
 
@@ -60,9 +55,12 @@ def _flood(ground: Ground, crowd: Crowd, directory: Path, told: Callable[[int], 
     rng, number = ground.rng(crowd.name), EVENTS if ground.long else EVENTS_SHORT
     alone = int(number * ALONE)
     crowd.most_under_way = None if ground.long else UNDER_WAY_SHORT
-    with _running(crowd, directory) as (bot, store), _commits(store) as committed:
-        assert bot.life is not None
-        with watched(bot.life.pid) as watch:
+    store = directory / "parley.db"
+    with rig(crowd, SqliteFile(store), directory, delay_ms=3) as here:
+        bot = here.replica(MAX_CONCURRENT_TURNS=str(RUNNING), DRAIN_SECONDS="1")
+        here.start(bot)
+        crowd.listens(int(bot.logged("web.started")[-1]["port"]))
+        with _commits(store) as committed, watched(bot.life.pid) as watch:
             crowd.act(deeds(alone, rng, flood=False), RATE / 10, rng, lambda done: None)
             calm = _until_answered(crowd, crowd.questions[:])
             before = crowd.events()
@@ -73,8 +71,7 @@ def _flood(ground: Ground, crowd: Crowd, directory: Path, told: Callable[[int], 
             wait_for(crowd.quiet, pause=0.5)
             wait_for(lambda: len(committed) == len(crowd.questions), pause=0.2, told=lambda: str(len(committed)))
         assert bot.stop() == 0
-        assert "Traceback" not in bot.errors, bot.errors
-    kept = read_ledger(store).texts
+    kept = here.kept.ledger.texts
     flood = [question for question in asked if not question.workspace]
     waits = [committed[question.text] - question.asked for question in crowd.questions]
     return [
@@ -88,31 +85,6 @@ def _flood(ground: Ground, crowd: Crowd, directory: Path, told: Callable[[int], 
         *_shares(calm, quiet, flood, long=ground.long),
         *_taken(watch, events),
     ]
-
-
-@contextmanager
-def _running(crowd: Crowd, directory: Path) -> Iterator[tuple[Bot, Path]]:
-    (home := directory / "home").mkdir()
-    store = directory / "parley.db"
-    with ExitStack() as stack:
-        model = stack.enter_context(model_server(directory, delay_ms=3))
-        helper = stack.enter_context(zygote({"HOME": str(home)}, stderr=home / "stderr"))
-        url = f"sqlite:///{store}"
-        asyncio.run(crowd.prepare(url))
-        env = {
-            **model.env,
-            **crowd.env,
-            "DATABASE_URL": url,
-            "LOG_FORMAT": "json",
-            "MAX_CONCURRENT_TURNS": str(RUNNING),
-            "DRAIN_SECONDS": "1",
-        }
-        bot = stack.enter_context(bot_in(helper, directory / "bot", env))
-        replica = Replica("bot", bot)
-        replica.start()
-        wait_for(lambda: replica.alive and replica.readiness() == 200 and crowd.heard(), pause=0.1)
-        crowd.listens(int(replica.logged("web.started")[-1]["port"]))
-        yield bot, store
 
 
 def _until_answered(crowd: Crowd, questions: list[Question]) -> list[Question]:
@@ -206,6 +178,6 @@ def _part(numbers: Sequence[float], percent: int) -> float:
 TRIAL = Trial(
     number=12,
     name="load",
-    what="500 events a second, nine in ten of them of one workspace, few of them for the bot",
+    what="Five hundred events come a second, nine in ten of them of one workspace, few of them for the bot.",
     run=run,
 )

@@ -10,16 +10,14 @@ import itertools
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-from tests.e2e.bots import bot_in
-from tests.e2e.zygote import zygote
 from tests.fakes.model_server import Exchange, ModelServer, say
 from tests.fakes.threaded import FakeInThread
 from tests.trials.auditing import named
 from tests.trials.engines import SqliteFile
+from tests.trials.rigs import bots_in, model_env
+from tests.trials.scenes import PLATFORMS, Scene, play_all
 from tests.trials.stage_discord import DiscordStage
 from tests.trials.stage_slack import SlackStage
 from tests.trials.stages import Call, Stage, Way
@@ -43,44 +41,30 @@ _HOW = {Call.FIRST: BRIEFLY, Call.OVERFLOW: LONG}
 def run(ground: Ground) -> Sequence[Figure]:
     """Lose calls on both platforms at once."""
     losses = 200 if ground.long else 12
-    scenes = [Scene(ground, name, losses) for name in ("Discord", "Slack")]
-    with ThreadPoolExecutor() as pool:
-        played = [
-            pool.submit(scene.play, lambda: ground.progress(sum(scene.done for scene in scenes), losses * len(scenes)))
-            for scene in scenes
-        ]
-    return [figure for scene in played for figure in scene.result()]
+    return play_all(ground, [Losses(ground, platform, losses) for platform in PLATFORMS])
 
 
-class Scene:
-    """One platform, with one answer in each place of it."""
+class Losses(Scene):
+    """One platform, with one answer in each place of it, which are the steps."""
 
     def __init__(self, ground: Ground, platform: str, losses: int) -> None:
-        self._platform = platform
-        self._losses = losses
+        super().__init__(ground, platform, SqliteFile.name)
+        self.steps = losses
         self._rng = ground.rng("lost", platform)
-        self._directory: Path = ground.directory / platform
-        self.done = 0
 
-    def play(self, progress: Callable[[], None]) -> list[Figure]:
+    def play(self) -> list[Figure]:
         """Ask in every place for an answer of which one call is lost, and see what people have of it."""
-        (home := self._directory / "home").mkdir(parents=True)
-        with (
-            self._stage() as stage,
-            FakeInThread(ModelServer()) as model,
-            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
-        ):
-            kept = SqliteFile(self._directory / "parley.db")
+        with self._stage() as stage, FakeInThread(ModelServer()) as model, bots_in(self.directory) as make:
+            kept = SqliteFile(self.directory / "parley.db")
             asyncio.run(stage.prepare(kept.url))
             model.always(tell)
-            env = {**stage.env, "LLM_PROVIDER": "openai", "LLM_BASE_URL": model.openai_url, "LLM_MODEL": "fake-model"}
-            with bot_in(helper, self._directory / "bot", {**env, "DATABASE_URL": kept.url}) as bot:
-                bot.start()
-                stage.until(stage.heard)
-                kinds = self._ask(stage)
-                missing = self._wait(stage, progress)
-                assert bot.stop() == 0
-                assert "Traceback" not in bot.errors, bot.errors
+            bot = make("bot", {**stage.env, **model_env(model), "DATABASE_URL": kept.url})
+            bot.start()
+            stage.until(stage.heard)
+            kinds = self._ask(stage)
+            missing = self._wait(stage)
+            assert bot.stop() == 0
+            assert "Traceback" not in bot.errors, bot.errors
             turns, calls, lost = kept.ledger.turns, len(model.requests), stage.losses()
             shown = {place: _bare("".join(stage.shown(place))) for place in kinds}
             told = {place: _bare(answer_to(stage.said(place)[0])) for place in kinds}
@@ -88,38 +72,37 @@ class Scene:
         torn = [kinds[place] for place in kinds if shown[place] != told[place] and len(shown[place]) <= len(told[place])]
         figures = [
             *(Figure(name=f"lost: {call}", value=number) for call, number in _calls(kinds.values()).items()),
-            Figure(name="calls lost", value=lost, at_least=self._losses),
-            Figure(name="messages shown twice", value=len(twice), at_most=0, of=self._losses, seen=tuple(twice)),
-            Figure(name="answers not whole", value=len(torn), at_most=0, of=self._losses, seen=tuple(torn)),
-            Figure(name="answers that never came", value=len(missing), at_most=0, of=self._losses, seen=tuple(missing)),
+            Figure(name="calls lost", value=lost, at_least=self.steps),
+            Figure(name="messages shown twice", value=len(twice), at_most=0, of=self.steps, seen=tuple(twice)),
+            Figure(name="answers not whole", value=len(torn), at_most=0, of=self.steps, seen=tuple(torn)),
+            Figure(name="answers that never came", value=len(missing), at_most=0, of=self.steps, seen=tuple(missing)),
             Figure(name="turns not done", value=sum(turn.state != "done" for turn in turns), at_most=0, of=len(turns)),
             Figure(name="model calls beyond one a turn", value=calls - len(turns), at_most=0, of=len(turns)),
         ]
-        return named(self._platform, figures)
+        return named(self.platform, figures)
 
     def _stage(self) -> Stage:
-        if self._platform == "Discord":
-            return DiscordStage(self._losses, shards=1)
-        return SlackStage(self._losses, together=TOGETHER, threads=True)
+        if self.platform == DiscordStage.name:
+            return DiscordStage(self.steps, shards=1)
+        return SlackStage(self.steps, together=TOGETHER, threads=True)
 
     def _ask(self, stage: Stage) -> dict[int, str]:
         """Ask everywhere, and return what is lost in each place."""
         posts, streams = (itertools.cycle(itertools.product(Way, calls)) for calls in (POSTS, STREAMS))
         kinds = {}
         for place in range(stage.places):
-            way, call = next(streams if self._platform == "Slack" and place % 2 else posts)
+            way, call = next(streams if self.platform == SlackStage.name and place % 2 else posts)
             stage.lose(place, call, way, times=self._rng.choice((1, 1, 1, 2)))
             kinds[place] = f"{call.value}, {way.value}"
             stage.say(place, f"p{place}-1 tell me {_HOW.get(call, SLOWLY)}")
         return kinds
 
-    def _wait(self, stage: Stage, progress: Callable[[], None]) -> list[str]:
+    def _wait(self, stage: Stage) -> list[str]:
         """Wait until the last word of every answer is there, and return those of which it never is."""
-        limit = time.monotonic() + (PATIENCE_SECONDS if self._losses < 100 else 10 * PATIENCE_SECONDS)
+        limit = time.monotonic() + (PATIENCE_SECONDS if self.steps < 100 else 10 * PATIENCE_SECONDS)
         while True:
             missing = [place for place in range(stage.places) if not _has_ended(stage, place)]
             self.done = stage.places - len(missing)
-            progress()
             if not missing or time.monotonic() > limit:
                 return [f"p{place}-1: {stage.shown(place)}"[:200] for place in missing]
             time.sleep(0.2)

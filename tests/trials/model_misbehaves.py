@@ -7,20 +7,19 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from bot.llm.router import TOTAL
-from tests.e2e.bots import Bot, bot_in
-from tests.e2e.zygote import zygote
+from tests.e2e.bots import Bot
 from tests.fakes.model_server import ModelServer
 from tests.fakes.threaded import FakeInThread
 from tests.trials.fault import ANTHROPIC, PLAIN, SECURE, SIGNS, Door, Fault
 from tests.trials.faults_content import CONTENT
 from tests.trials.faults_transport import TRANSPORT
-from tests.trials.rooms import PLATFORMS, Platform, Room, begin
+from tests.trials.rigs import bots_in
+from tests.trials.rooms import PLATFORMS, Room, Rooms, begin
 from tests.trials.trial import Figure, Ground, Trial
 
 FAULTS = (*TRANSPORT, *CONTENT)
@@ -94,7 +93,7 @@ class Count:
 class Process:
     """A bot on one platform with a model of its own, which meets one fault after the other."""
 
-    def __init__(self, bot: Bot, platform: Platform, server: FakeInThread, count: Count) -> None:
+    def __init__(self, bot: Bot, platform: Rooms, server: FakeInThread, count: Count) -> None:
         self._bot = bot
         self._platform = platform
         self._server = server
@@ -203,12 +202,9 @@ def run(ground: Ground) -> Sequence[Figure]:
 
 
 def _work(directory: Path, number: int, waiting: "queue.SimpleQueue[Fault]", count: Count, done: Callable[[], None]) -> None:
-    directory.mkdir()
-    with ExitStack() as stack:
-        helper = stack.enter_context(zygote({"HOME": str(directory)}, stderr=directory / "stderr"))
-        platform = stack.enter_context(PLATFORMS[number % len(PLATFORMS)]())
-        server = stack.enter_context(FakeInThread(FaultyServer()))
-        process = Process(stack.enter_context(bot_in(helper, directory / "bot", platform.env)), platform, server, count)
+    opened = list(PLATFORMS.values())[number % len(PLATFORMS)]
+    with opened() as platform, FakeInThread(FaultyServer()) as server, bots_in(directory) as make:
+        process = Process(make("bot", platform.env), platform, server, count)
         while True:
             try:
                 fault = waiting.get_nowait()

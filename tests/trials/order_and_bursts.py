@@ -1,24 +1,19 @@
 """Bursts that arrive out of order, at an idle bot and at one that answers: kept in the platform's order, and answered."""
 
-import asyncio
-import itertools
 import re
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from random import Random
 
-from tests.e2e.bots import bot_in
 from tests.e2e.ledger import Ledger
-from tests.e2e.servers import Model, model_server
-from tests.e2e.zygote import zygote
-from tests.trials.auditing import account_of, named
-from tests.trials.engines import ENGINES, kept_in
-from tests.trials.replicas import Replica, wait_for
-from tests.trials.stage_times import TIMED, TimedDiscord, TimedSlack, TimedStage
+from tests.e2e.servers import Model
+from tests.trials.auditing import audit, named
+from tests.trials.engines import kept_in
+from tests.trials.rigs import rig
+from tests.trials.scenes import Scene, all_or_one, play_all
+from tests.trials.stage_times import TimedDiscord, TimedSlack, TimedStage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for, wait_for_answers
 
 MESSAGES = 5
 WITHIN = timedelta(milliseconds=300)
@@ -37,28 +32,17 @@ _SAID = re.compile(r"\bp\d+-\d+")
 
 def run(ground: Ground) -> Sequence[Figure]:
     """Let people write in bursts on every platform and engine; in the short form on one of each, as the seed has it."""
-    pairs = list(itertools.product(TIMED, ENGINES))
-    scenes = [Scene(ground, *pair) for pair in (pairs if ground.long else [ground.rng("scene").choice(pairs)])]
-    bursts = sum(scene.bursts for scene in scenes)
-
-    def told() -> None:
-        ground.progress(sum(scene.done for scene in scenes), bursts)
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return [figure for figures in pool.map(lambda scene: scene.play(told), scenes) for figure in figures]
+    return play_all(ground, [Bursts(ground, *pair) for pair in all_or_one(ground)])
 
 
-class Scene:
-    """One platform and one engine."""
+class Bursts(Scene):
+    """One platform and one engine, where bursts are the steps."""
 
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
-        self._name = f"{platform}, {engine}"
-        self._platform = platform
-        self._engine = engine
-        self._directory: Path = ground.directory / f"{platform}-{engine}"
-        self._rng: Random = ground.rng("bursts", platform, engine)
+        super().__init__(ground, platform, engine)
+        self._rng = ground.rng("bursts", platform, engine)
         self._rounds, self._together = (10, TOGETHER) if ground.long else (2, len(MOMENTS))
-        self.done = 0
+        self.steps = self._rounds * self._together
         self._numbers = [0] * self._together
         self._bursts: list[tuple[str, list[str]]] = []
         """The moment of each burst, and what was said in it."""
@@ -66,42 +50,27 @@ class Scene:
         """When things were said, by the platform."""
         self._arrivals: list[str] = []
 
-    @property
-    def bursts(self) -> int:
-        return self._rounds * self._together
-
-    def play(self, told: Callable[[], None]) -> list[Figure]:
+    def play(self) -> list[Figure]:
         """Let one round of bursts follow the other."""
-        (home := self._directory / "home").mkdir(parents=True)
         with (
-            kept_in(self._engine, self._directory) as kept,
+            kept_in(self.engine, self.directory) as kept,
             self._stage() as stage,
-            model_server(self._directory, delay_ms=WORD_MS) as model,
-            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
+            rig(stage, kept, self.directory, delay_ms=WORD_MS) as here,
         ):
-            asyncio.run(stage.prepare(kept.url))
-            env = {**model.env, **stage.env, "DATABASE_URL": kept.url, "LOG_FORMAT": "json"}
-            with bot_in(helper, self._directory / "bot", env) as running:
-                bot = Replica("bot", running)
-                bot.start()
-                wait_for(lambda: stage.heard() and bot.readiness() == 200)
-                for place in range(self._together):
-                    self._say(stage, place, datetime.now(UTC))
-                self._settle(stage)
-                for number in range(self._rounds):
-                    self._round(stage, model, number)
-                    self.done += self._together
-                    told()
-                assert bot.stop() == 0
-                assert not bot.complaints, bot.complaints
-                ledger, calls = kept.ledger, model.calls()
-            account = account_of(stage, ledger, calls)
-            prompts = [call["body"]["messages"] for call in calls]
-            return named(self._name, [*self._figures(ledger, prompts), *account.figures()])
+            bot = here.replica()
+            here.start(bot)
+            for place in range(self._together):
+                self._say(stage, place, datetime.now(UTC))
+            self._settle(stage)
+            for number in range(self._rounds):
+                self._round(stage, here.model, number)
+                self.done += self._together
+            assert bot.stop() == 0
+            return named(self.name, [*self._figures(kept.ledger, here.model.prompts()), *audit(here).figures()])
 
     def _stage(self) -> TimedStage:
         count = self._together
-        return TimedDiscord(count, shards=1, threads=True) if self._platform == "Discord" else TimedSlack(count)
+        return TimedDiscord(count, shards=1, threads=True) if self.platform == TimedDiscord.name else TimedSlack(count)
 
     def _round(self, stage: TimedStage, model: Model, number: int) -> None:
         """Ask first where a turn is to be under way, then let all bursts come at once."""
@@ -148,13 +117,8 @@ class Scene:
         stage.say_at(place, text, at)
 
     def _settle(self, stage: TimedStage) -> None:
-        wait_for(lambda: not self._open(stage), told=lambda: str(self._open(stage)))
+        wait_for_answers(stage)
         stage.until(stage.quiet)
-
-    def _open(self, stage: TimedStage) -> list[str]:
-        """Name the last message of each place as long as no whole answer repeats it."""
-        last = [(place, stage.said(place)[-1]) for place in range(self._together)]
-        return [text for place, text in last if not any(shown.endswith(text) for shown in stage.shown(place))]
 
     def _figures(self, ledger: Ledger, prompts: Sequence[list[dict[str, str]]]) -> list[Figure]:
         turns = {said.text: said.turn for said in ledger.said}
@@ -169,7 +133,7 @@ class Scene:
         return [
             *(Figure(name=moment, value=sum(said == moment for said, _ in self._bursts), at_least=1) for moment in MOMENTS),
             Figure(name="of them in another order than said", value=swapped, at_least=1),
-            none_of(f"bursts in more than {TURNS} turns", torn, self.bursts),
+            none_of(f"bursts in more than {TURNS} turns", torn, self.steps),
             none_of("answers that don't follow what they answer", early, len(ledger.turns)),
             none_of("prompts out of order", mixed, len(prompts)),
         ]

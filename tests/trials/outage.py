@@ -4,31 +4,24 @@ Nobody waits for hours here: a message's identity tells when it was said, and th
 back, so that it was away since then.
 """
 
-import asyncio
 import itertools
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
-
-import psycopg
 
 from bot.adapters.discord.catch_up import OLDEST
 from bot.chat.words import unanswered
-from tests.e2e.bots import bot_in
 from tests.e2e.ledger import Ledger
-from tests.e2e.servers import model_server
-from tests.e2e.zygote import zygote
 from tests.trials.auditing import Account, account_of, named
-from tests.trials.engines import ENGINES, Kept, PostgresDatabase, kept_in
-from tests.trials.replicas import Replica, wait_for
-from tests.trials.stage_times import TIMED, TimedDiscord, TimedSlack, TimedStage
+from tests.trials.engines import kept_in
+from tests.trials.replicas import Replica
+from tests.trials.rigs import Rig, rig
+from tests.trials.scenes import Scene, all_or_one, play_all
+from tests.trials.stage_times import TimedDiscord, TimedSlack, TimedStage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for, wait_for_answers
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 BEFORE = 9 * HOUR
@@ -47,27 +40,14 @@ CAUGHT_UP = {"Discord": "discord.caught_up", "Slack": "slack.gap_read"}
 
 def run(ground: Ground) -> Sequence[Figure]:
     """Let the bot be away on every platform and engine; in the short form on one of each, as the seed has it."""
-    pairs = list(itertools.product(TIMED, ENGINES))
-    scenes = [Scene(ground, *pair) for pair in (pairs if ground.long else [ground.rng("scene").choice(pairs)])]
-    done = itertools.count(1)
-
-    def play(scene: "Scene") -> list[Figure]:
-        figures = scene.play()
-        ground.progress(next(done), len(scenes))
-        return figures
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return [figure for figures in pool.map(play, scenes) for figure in figures]
+    return play_all(ground, [Outage(ground, *pair) for pair in all_or_one(ground)])
 
 
-class Scene:
-    """One platform and one engine."""
+class Outage(Scene):
+    """One platform and one engine, and a bot that is away."""
 
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
-        self._name = f"{platform}, {engine}"
-        self._platform = platform
-        self._engine = engine
-        self._directory: Path = ground.directory / f"{platform}-{engine}"
+        super().__init__(ground, platform, engine)
         self._places, self._away = (12, timedelta(minutes=2)) if ground.long else (4, timedelta(seconds=2))
         self._older: Counter[int] = Counter()
         """How much was said too long ago, by place."""
@@ -79,70 +59,65 @@ class Scene:
 
     def play(self) -> list[Figure]:
         """Be away, come back, and come back once more."""
-        (home := self._directory / "home").mkdir(parents=True)
         with (
-            kept_in(self._engine, self._directory) as kept,
+            kept_in(self.engine, self.directory) as kept,
             self._stage() as stage,
-            model_server(self._directory, delay_ms=5) as model,
-            zygote({"HOME": str(home)}, stderr=home / "stderr") as helper,
+            rig(stage, kept, self.directory, delay_ms=5) as here,
         ):
-            asyncio.run(stage.prepare(kept.url))
-            env = {**model.env, **stage.env, "DATABASE_URL": kept.url, "LOG_FORMAT": "json"}
-            with bot_in(helper, self._directory / "bot", env) as running:
-                bot = Replica("bot", running)
-                self._meet(stage, bot, kept)
-                self._come_back(stage, bot, kept)
-                self._be_cut_off(stage, bot, kept)
-                assert not bot.complaints, bot.complaints
-                ledger, calls = kept.ledger, model.calls()
-            seen = _Answerable(stage, self._due)
-            return named(self._name, self._figures(stage, ledger, account_of(seen, ledger, calls)))  # type: ignore[arg-type]
+            bot = here.replica()
+            self._meet(here, bot)
+            self._come_back(here, bot)
+            self._be_cut_off(here, bot)
+            ledger = kept.ledger
+            account = account_of(_Answerable(stage, self._due), ledger, here.model.calls())
+        return named(self.name, self._figures(stage, ledger, account))
 
     def _stage(self) -> TimedStage:
-        return (
-            TimedDiscord(self._places, shards=1, threads=True) if self._platform == "Discord" else TimedSlack(self._places)
-        )
+        if self.platform == TimedDiscord.name:
+            return TimedDiscord(self._places, shards=1, threads=True)
+        return TimedSlack(self._places)
 
-    def _meet(self, stage: TimedStage, bot: Replica, kept: Kept) -> None:
+    def _meet(self, here: Rig[TimedStage], bot: Replica) -> None:
         """Let the bot come where people spoke before, answer what they say, and go."""
         for place in range(self._places):
-            stage.say_at(place, f"p{place}-0 who comes there?", datetime.now(UTC) - BEFORE, heard=False)
-        _begin(bot, stage)
+            here.stage.say_at(place, f"p{place}-0 who comes there?", datetime.now(UTC) - BEFORE, heard=False)
+        here.start(bot)
         for place in range(self._places):
-            self._say(stage, place, datetime.now(UTC))
-        self._end(stage, bot, kept)
-        back = LEFT // HOUR * AN_HOUR[self._platform]
-        _execute(kept, f"UPDATE watermark SET position = position - {back}")  # noqa: S608
+            self._say(here.stage, place, datetime.now(UTC))
+        self._end(here, bot)
+        back = LEFT // HOUR * AN_HOUR[self.platform]
+        here.kept.execute(f"UPDATE watermark SET position = position - {back}")  # noqa: S608
 
-    def _come_back(self, stage: TimedStage, bot: Replica, kept: Kept) -> None:
+    def _come_back(self, here: Rig[TimedStage], bot: Replica) -> None:
         """Let people speak while the bot is away, and the bot come back."""
         now = datetime.now(UTC)
         for place in range(self._places):
             older, missed = KINDS[place % len(KINDS)]
             for ago in older:
-                stage.say_at(place, f"p{place}-{next(self._numbers)} anybody?", now - ago, heard=False)
+                here.stage.say_at(place, f"p{place}-{next(self._numbers)} anybody?", now - ago, heard=False)
                 self._older[place] += 1
             for ago in missed:
-                self._say(stage, place, now - ago, heard=False)
-        self._return(stage, bot)
-        self._end(stage, bot, kept)
+                self._say(here.stage, place, now - ago, heard=False)
+        self._return(here, bot)
+        self._end(here, bot)
 
-    def _return(self, stage: TimedStage, bot: Replica) -> None:
+    def _return(self, here: Rig[TimedStage], bot: Replica) -> None:
         """Start the bot, and wait until it has read what it missed."""
         # Direct messages and two guilds on Discord; a workspace for each two places on Slack.
-        readings = 3 if self._platform == "Discord" else -(-self._places // 2)
-        before = len(bot.logged(CAUGHT_UP[self._platform]))
-        _begin(bot, stage)
-        wait_for(lambda: len(bot.logged(CAUGHT_UP[self._platform])) >= before + readings)
+        readings = 3 if self.platform == TimedDiscord.name else -(-self._places // 2)
+        before = len(bot.logged(CAUGHT_UP[self.platform]))
+        here.start(bot)
+        wait_for(lambda: len(bot.logged(CAUGHT_UP[self.platform])) >= before + readings)
 
-    def _be_cut_off(self, stage: TimedStage, bot: Replica, kept: Kept) -> None:
+    def _be_cut_off(self, here: Rig[TimedStage], bot: Replica) -> None:
         """Let the bot come once more, be able to hear and not to write for a while, and then not to hear."""
-        self._return(stage, bot)
+        self._return(here, bot)
+        stage = here.stage
         for outage in (stage.unwritable, stage.unheard):
             self._through(stage, outage)
             self._heard_again = max(self._heard_again, wait_for(stage.heard, within=5 * MINUTE))
-            wait_for(lambda: not self._unanswered(stage), told=lambda: str(self._unanswered(stage)))
-        self._end(stage, bot, kept)
+            wait_for_answers(_Answerable(stage, self._due))
+        self._end(here, bot)
 
     def _through(self, stage: TimedStage, outage: Callable[[], AbstractContextManager[None]]) -> None:
         for place in range(self._places):
@@ -158,21 +133,14 @@ class Scene:
         self._due.add(text)
         stage.say_at(place, text, at, heard=heard)
 
-    def _end(self, stage: TimedStage, bot: Replica, kept: Kept) -> None:
+    def _end(self, here: Rig[TimedStage], bot: Replica) -> None:
         """Wait until all is answered, and let the bot go."""
-        wait_for(lambda: not self._unanswered(stage), told=lambda: str(self._unanswered(stage)))
+        stage = here.stage
+        wait_for_answers(_Answerable(stage, self._due))
         stage.until(stage.quiet)
         assert bot.stop() == 0
         wait_for(lambda: not stage.heard())
-        assert not kept.ledger.open
-
-    def _unanswered(self, stage: TimedStage) -> list[str]:
-        """Name the last thing that is due in each place and that no whole answer repeats."""
-        last = [(place, said[-1]) for place in range(self._places) if (said := self._due_in(stage, place))]
-        return [text for place, text in last if not any(shown.endswith(text) for shown in stage.shown(place))]
-
-    def _due_in(self, stage: TimedStage, place: int) -> list[str]:
-        return [text for text in stage.said(place) if text in self._due]
+        assert not here.kept.ledger.open
 
     def _figures(self, stage: TimedStage, ledger: Ledger, account: Account) -> list[Figure]:
         strange = [text for text in ledger.texts if text not in self._due]
@@ -207,26 +175,6 @@ class _Answerable:
 
     def shown(self, place: int) -> list[str]:
         return [text for text in self._stage.shown(place) if text not in LINES]
-
-
-def _execute(kept: Kept, statement: str) -> None:
-    """Change the store behind Parley's back."""
-    if isinstance(kept, PostgresDatabase):
-        with psycopg.connect(kept.url, application_name="outage") as server:
-            server.execute(statement.encode())
-    else:
-        with closing(sqlite3.connect(kept.url.removeprefix("sqlite:///"))) as file, file:
-            file.execute(statement)
-
-
-def _begin(bot: Replica, stage: TimedStage) -> None:
-    bot.start()
-
-    def hears() -> Any:
-        assert bot.alive, bot.complaints
-        return stage.heard() and bot.readiness() == 200
-
-    wait_for(hears)
 
 
 TRIAL = Trial(

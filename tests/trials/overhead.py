@@ -9,19 +9,16 @@ who has an answer.
 Timings are those of an idle machine: short forms share theirs, and are held to nothing there.
 """
 
-import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 
-from tests.e2e.bots import bot_in
-from tests.e2e.servers import model_server
-from tests.e2e.zygote import zygote
+from tests.trials.engines import SqliteFile
 from tests.trials.processes import watched
-from tests.trials.replicas import wait_for
+from tests.trials.rigs import rig
 from tests.trials.stage_slack import SlackStage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 STREAMS, TURNS_A_SECOND, TURNS = 200, 50, 3_000
 STREAMS_SHORT, TURNS_A_SECOND_SHORT, TURNS_SHORT = 10, 10, 60
@@ -39,24 +36,18 @@ def run(ground: Ground) -> Sequence[Figure]:
     streams, rate, turns = (
         (STREAMS, TURNS_A_SECOND, TURNS) if ground.long else (STREAMS_SHORT, TURNS_A_SECOND_SHORT, TURNS_SHORT)
     )
-    (home := ground.directory / "home").mkdir()
-    with ExitStack() as stack:
-        stage = stack.enter_context(SlackStage(int(SPARE * streams), together=1))
-        model = stack.enter_context(model_server(ground.directory))
-        helper = stack.enter_context(zygote({"HOME": str(home)}, stderr=home / "stderr"))
-        url = f"sqlite:///{ground.directory}/parley.db"
-        asyncio.run(stage.prepare(url))
-        model.plan(_answer(streams / rate, turns))
-        env = {**model.env, **stage.env, "DATABASE_URL": url, "LOG_FORMAT": "json", "MAX_CONCURRENT_TURNS": str(2 * streams)}
-        bot = stack.enter_context(bot_in(helper, ground.directory / "bot", env))
+    directory = ground.directory / "rig"
+    kept = SqliteFile(directory / "parley.db")
+    with SlackStage(int(SPARE * streams), together=1) as stage, rig(stage, kept, directory) as here:
+        here.model.plan(_answer(streams / rate, turns))
+        bot = here.bot(MAX_CONCURRENT_TURNS=str(2 * streams))
         life = bot.start()
         stage.until(stage.heard)
         with watched(life.pid) as watch:
             reached = _ask(ground, stage, rate, turns)
             wait_for(lambda: len(stage.moments()) == turns, pause=0.5, told=lambda: f"{len(stage.moments())} of {turns}")
-        calls = model.calls()
+        calls = here.model.calls()
         assert bot.stop() == 0
-        assert "Traceback" not in bot.errors, bot.errors
         took = {call["body"]["messages"][-1]["content"]: call["ended"] - call["began"] for call in calls}
         at_once = max(len(call["alongside"]) for call in calls) + 1
         counted = sorted(stage.moments(), key=lambda moment: moment[1])[int(turns * WARM_UP) :]
@@ -102,6 +93,6 @@ def _ask(ground: Ground, stage: SlackStage, rate: float, turns: int) -> float:
 TRIAL = Trial(
     number=12,
     name="overhead",
-    what="200 streams at once and 50 turns a second, less the time of the model",
+    what="Two hundred answers stream at once, 50 turns a second: what Parley adds to the time of the model.",
     run=run,
 )

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from tests.e2e.ledger import Ledger
 from tests.engines.postgres import PostgresServer
 from tests.trials.auditing import Account, named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import SHORT_LEASE, Replica, Rig, rig, wait_for
+from tests.trials.replicas import Replica
+from tests.trials.rigs import SHORT_LEASE, Rig, rig
+from tests.trials.stages import Stage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 THINKING, WAITING, EDITING = MOMENTS = (
     "turns stopped before the model answered",
@@ -41,10 +45,10 @@ def run(ground: Ground) -> Sequence[Figure]:
             seen = _Seen()
             for number in range(rounds):
                 directory = ground.directory / f"{make.__name__}{number}"
-                directory.mkdir()
+                lease = None if ground.long else SHORT_LEASE
                 with (
                     make(places, together=KINDS) as stage,
-                    rig(stage, server, directory, lease=None if ground.long else SHORT_LEASE) as here,
+                    rig(stage, PostgresDatabase(server), directory, lease=lease, delay_ms=3) as here,
                 ):
                     _one_round(here, seen)
                 ground.progress(number + 1, rounds)
@@ -57,7 +61,7 @@ def run(ground: Ground) -> Sequence[Figure]:
     return figures
 
 
-def _one_round(here: Rig, seen: _Seen) -> None:
+def _one_round(here: Rig[Stage], seen: _Seen) -> None:
     stage = here.stage
     (holder,) = here.add()
     for place in range(stage.places):
@@ -116,6 +120,6 @@ def _moments(ledger: Ledger) -> Counter[str]:
 TRIAL = Trial(
     number=4,
     name="pause_past_lease",
-    what="a replica is stopped for longer than its lease in the middle of turns, and wakes after they were taken over",
+    what="A replica is stopped for longer than its lease in the middle of turns, and wakes after they were taken over.",
     run=run,
 )

@@ -1,23 +1,21 @@
 """A message whose processing kills the process each time: it costs three lives and no fourth, and nobody else's answer."""
 
 import asyncio
-import itertools
 import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from pathlib import Path
 
 from bot.chat.run import ATTEMPTS
 from bot.chat.words import TurnError, shown
-from tests.e2e.bots import Bot, bot_in
+from tests.e2e.bots import Bot
 from tests.e2e.ledger import Ledger
-from tests.e2e.zygote import zygote
 from tests.fakes.model_server import Exchange, ModelServer, chunk, data, openai_stream
 from tests.fakes.threaded import FakeInThread
-from tests.trials.rooms import PATIENCE, PLATFORMS, Platform, Room, begin
+from tests.trials.engines import SqliteFile
+from tests.trials.rigs import bots_in, model_env
+from tests.trials.rooms import PLATFORMS, Room, Rooms, begin
+from tests.trials.scenes import Scene, play_all
 from tests.trials.trial import Figure, Ground, Trial
 
 PARKED = shown(None, TurnError.PARKED)
@@ -62,14 +60,8 @@ class Killer:
 def run(ground: Ground) -> Sequence[Figure]:
     """Poison every platform a few times."""
     each = 10 if ground.long else 1
-    steps = itertools.count(1)
-    scenes = [Scene(ground, number, opened) for number, opened in enumerate(PLATFORMS)]
-    with ThreadPoolExecutor() as pool:  # all at once: a life mostly waits for its platform
-        played = [
-            pool.submit(scene.play, each, lambda: ground.progress(next(steps), each * len(scenes))) for scene in scenes
-        ]
-    for scene in played:
-        scene.result()
+    scenes = [Poisoned(ground, number, platform, each) for number, platform in enumerate(PLATFORMS)]
+    play_all(ground, scenes)
     poisons, others = each * len(scenes), sum(len(scene.others) for scene in scenes)
     kills = [scene.killer.kills[poison] for scene in scenes for poison in scene.poisons]
     return [
@@ -84,12 +76,12 @@ def run(ground: Ground) -> Sequence[Figure]:
     ]
 
 
-class Scene:
-    """A platform, and what was said and seen on it."""
+class Poisoned(Scene):
+    """A platform, what was said and seen on it, and how many messages are poison, which are the steps."""
 
-    def __init__(self, ground: Ground, number: int, opened: Callable[[], AbstractContextManager[Platform]]) -> None:
-        self._opened = opened
-        self._directory: Path = ground.directory / str(number)
+    def __init__(self, ground: Ground, number: int, platform: str, each: int) -> None:
+        super().__init__(ground, platform, SqliteFile.name)
+        self.steps = each
         self._rng = ground.rng("platform", number)
         self.killer = Killer(lambda: self._rng.randrange(4))
         self.poisons: list[str] = []
@@ -98,29 +90,24 @@ class Scene:
         self.not_parked = self.not_told_once = 0
         self.shown: list[str] = []
 
-    def play(self, each: int, done: Callable[[], None]) -> None:
-        """Poison the platform so many times."""
-        self._directory.mkdir()
-        errors = self._directory / "stderr"
-        with (
-            zygote({"HOME": str(self._directory)}, stderr=errors) as helper,
-            self._opened() as platform,
-            FakeInThread(ModelServer()) as model,
-            bot_in(helper, self._directory / "bot", platform.env | model_env(model)) as bot,
-        ):
+    def play(self) -> Sequence[Figure]:
+        """Poison the platform; what comes of it is counted of all of them together."""
+        with PLATFORMS[self.platform]() as platform, FakeInThread(ModelServer()) as model, bots_in(self.directory) as make:
+            bot = make("bot", platform.env | model_env(model))
             model.always(self.killer)
             self._life = begin(bot, platform)
             self.killer.pid = self._life.pid
             others = [platform.room(f"other{number}") for number in range(OTHERS)]
-            for number in range(each):
+            for number in range(self.steps):
                 self._poison(bot, platform, number, others)
-                done()
+                self.done += 1
             platform.until(lambda: self._told(others) == len(self.others))
             assert bot.stop() == 0
             self._check(bot.ledger)
             self.shown += [text for room in others for text in room.shown()]
+        return ()
 
-    def _poison(self, bot: Bot, platform: Platform, number: int, others: Sequence[Room]) -> None:
+    def _poison(self, bot: Bot, platform: Rooms, number: int, others: Sequence[Room]) -> None:
         """Let one message kill until it is set aside, while others talk; then talk on in its place."""
         room = platform.room(f"poisoned{number}")
         self.poisons.append(f"poison {number}")
@@ -140,7 +127,7 @@ class Scene:
             self.killer.pid = life.pid
         self.after.append(f"after {number}")
         room.say(self.after[-1])
-        platform.until(lambda: any(self.after[-1] in text for text in room.shown()), within=PATIENCE)
+        platform.until(lambda: any(self.after[-1] in text for text in room.shown()))
         self.not_told_once += sum(text == PARKED for text in room.shown()) != 1
         self.shown += room.shown()
 
@@ -153,28 +140,23 @@ class Scene:
         self.not_parked = sum(turn is None or turn.state != "parked" for turn in turns)
 
 
-def model_env(model: FakeInThread) -> dict[str, str]:
-    """Return the settings that make Parley ask a model server."""
-    return {"LLM_PROVIDER": "openai", "LLM_BASE_URL": model.openai_url, "LLM_MODEL": "fake-model"}
-
-
 def _words(text: str) -> list[str]:
     return [f"{word} " for word in text.split()]
 
 
-def _answers(scene: Scene, text: str) -> int:
+def _answers(scene: Poisoned, text: str) -> int:
     return sum(f"You asked: {text}" in shown for shown in scene.shown)
 
 
-def _stuck(scene: Scene) -> int:
+def _stuck(scene: Poisoned) -> int:
     return sum(_answers(scene, text) != 1 for text in scene.after)
 
 
-def _lost(scene: Scene) -> int:
+def _lost(scene: Poisoned) -> int:
     return sum(_answers(scene, text) < 1 for text in scene.others)
 
 
-def _twice(scene: Scene) -> int:
+def _twice(scene: Poisoned) -> int:
     return sum(_answers(scene, text) > 1 for text in scene.others)
 
 

@@ -6,9 +6,13 @@ from random import Random
 
 from tests.engines.postgres import PostgresServer
 from tests.trials.auditing import Account, named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import SHORT_LEASE, Replica, Rig, rig, wait_for
+from tests.trials.replicas import Replica
+from tests.trials.rigs import SHORT_LEASE, Rig, rig
+from tests.trials.stages import Stage
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 REPLICAS = 3
 PLACES = 12
@@ -23,10 +27,10 @@ def run(ground: Ground) -> Sequence[Figure]:
             account, orphaned, took = Account(), 0, 0.0
             for number in range(rounds):
                 directory = ground.directory / f"{make.__name__}{number}"
-                directory.mkdir()
+                lease = None if ground.long else SHORT_LEASE
                 with (
                     make(PLACES) as stage,
-                    rig(stage, server, directory, lease=None if ground.long else SHORT_LEASE, delay_ms=200) as here,
+                    rig(stage, PostgresDatabase(server), directory, lease=lease, delay_ms=200) as here,
                 ):
                     held, seconds = _one_round(here, ground.rng(stage.name, number))
                     orphaned, took = orphaned + held, max(took, seconds)
@@ -40,7 +44,7 @@ def run(ground: Ground) -> Sequence[Figure]:
     return figures
 
 
-def _one_round(here: Rig, rng: Random) -> tuple[int, float]:
+def _one_round(here: Rig[Stage], rng: Random) -> tuple[int, float]:
     """Return how many turns the killed replica held, and in how many seconds all of them were taken over."""
     here.add(REPLICAS)
     for place in range(here.stage.places):
@@ -72,6 +76,6 @@ def _one_round(here: Rig, rng: Random) -> tuple[int, float]:
 TRIAL = Trial(
     number=16,
     name="replica_dies",
-    what="one of 3 replicas is killed while it holds turns",
+    what="One of 3 replicas is killed while it holds turns.",
     run=run,
 )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from tests.engines.postgres import PostgresServer
 from tests.trials.auditing import named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import rig
+from tests.trials.rigs import rig
 from tests.trials.trial import Figure, Ground, Trial
 
 REPLICAS = 4
@@ -20,8 +21,7 @@ def run(ground: Ground) -> Sequence[Figure]:
     with PostgresServer.made() as server:
         for make in platforms(ground):
             directory = ground.directory / make.__name__
-            directory.mkdir()
-            with make(places) as stage, rig(stage, server, directory) as here:
+            with make(places) as stage, rig(stage, PostgresDatabase(server), directory, delay_ms=3) as here:
                 here.add(REPLICAS)
                 stage.copies(COPIES)
                 rng = ground.rng(stage.name)
@@ -46,6 +46,6 @@ def run(ground: Ground) -> Sequence[Figure]:
 TRIAL = Trial(
     number=3,
     name="replicas_burst",
-    what="people write in bursts to 4 replicas, each event is delivered to 2 of them",
+    what="People write in bursts to 4 replicas, each event is delivered to 2 of them.",
     run=run,
 )

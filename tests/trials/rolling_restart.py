@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from tests.engines.postgres import PostgresServer
 from tests.trials.auditing import named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import rig
+from tests.trials.rigs import rig
 from tests.trials.talking import talking
 from tests.trials.trial import Figure, Ground, Trial
 
@@ -20,8 +21,8 @@ def run(ground: Ground) -> Sequence[Figure]:
     figures: list[Figure] = []
     with PostgresServer.made() as server:
         for make in platforms(ground):
-            (directory := ground.directory / make.__name__).mkdir()
-            with make(places) as stage, rig(stage, server, directory, delay_ms=30) as here:
+            directory = ground.directory / make.__name__
+            with make(places) as stage, rig(stage, PostgresDatabase(server), directory, delay_ms=30) as here:
                 here.add(REPLICAS)
                 codes, longest = [], 0.0
                 with talking(stage, ground.rng(stage.name), pause=pause):
@@ -47,6 +48,6 @@ def run(ground: Ground) -> Sequence[Figure]:
 TRIAL = Trial(
     number=17,
     name="rolling_restart",
-    what="3 replicas are restarted one after the other while people talk",
+    what="Three replicas are restarted one after the other while people talk.",
     run=run,
 )

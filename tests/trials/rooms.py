@@ -1,9 +1,7 @@
 """Places of a platform where one person each talks to the bot, and all that people ever get to see there."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from tests.adapters.slack.showing import text_of
 from tests.e2e.bots import Bot
@@ -16,11 +14,11 @@ from tests.fakes.slack import Channel as SlackChannel
 from tests.fakes.slack import FakeSlackThread
 from tests.fakes.slack import Message as SlackMessage
 from tests.fakes.slack import User as SlackUser
+from tests.trials.on_platforms import OnDiscord, OnSlack
+from tests.trials.stages import Platform
 
 _CONNECTED = '.connected"'
 """The end of the event that both platforms' adapters log when they hear."""
-PATIENCE = timedelta(seconds=90)
-"""How long something is waited for that must come; only a trial that fails waits that long."""
 
 
 class Room(Protocol):
@@ -39,23 +37,11 @@ class Room(Protocol):
         """Whatever the bot showed here, to anybody, for however short."""
 
 
-class Platform(Protocol):
-    """A platform that one process of the bot is on."""
-
-    name: str
-
-    @property
-    def env(self) -> dict[str, str]:
-        """The settings that bring the bot here."""
+class Rooms(Platform, Protocol):
+    """A platform, where a room is opened whenever somebody wants to talk."""
 
     def room(self, name: str) -> Room:
         """Open a room, with a person of its own."""
-
-    def heard(self) -> bool:
-        """The bot is connected, and nothing is on its way to it."""
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        """Wait until something holds, and fail if it takes too long."""
 
 
 class DiscordRoom:
@@ -82,33 +68,20 @@ class DiscordRoom:
         return [message for message in list(self._channel.messages) if message.author is self._fake.bot]
 
 
-class DiscordPlatform:
+class DiscordRooms(OnDiscord):
     """A Discord with one server."""
 
-    name = "Discord"
+    def __init__(self) -> None:
+        super().__init__(FakeDiscordThread())
 
-    def __init__(self, fake: FakeDiscordThread) -> None:
-        self.fake = fake
-        self._home = fake.guild("Home")
-
-    @property
-    def env(self) -> dict[str, str]:
-        fake = self.fake
-        return {
-            "DISCORD_TOKEN": fake.token,
-            "DISCORD_API_BASE_URL": fake.api_url,
-            "DISCORD_GATEWAY_URL": fake.gateway_url,
-        }
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._home = self._discord.guild("Home")
+        return self
 
     def room(self, name: str) -> DiscordRoom:
-        channel, person = self.fake.do(self._home.channel, name), self.fake.do(self.fake.user, f"person of {name}")
-        return DiscordRoom(self.fake, channel, person)
-
-    def heard(self) -> bool:
-        return bool(self.fake.gateway.connected)
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        self.fake.until(holds, within=within)
+        do = self._discord.do
+        return DiscordRoom(self._discord, do(self._home.channel, name), do(self._discord.user, f"person of {name}"))
 
 
 class SlackRoom:
@@ -138,59 +111,28 @@ class SlackRoom:
         return [message for message in list(self._channel.messages) if message.author is bot]
 
 
-class SlackPlatform:
-    """A workspace, by Socket Mode."""
+class SlackRooms(OnSlack):
+    """A workspace, which delivers again after a second what was not acknowledged."""
 
-    name = "Slack"
-
-    def __init__(self, fake: FakeSlackThread) -> None:
-        self.fake = fake
-
-    @property
-    def env(self) -> dict[str, str]:
-        fake = self.fake
-        return {
-            "SLACK_BOT_TOKEN": fake.bot_token,
-            "SLACK_APP_TOKEN": fake.app_token,
-            "SLACK_API_BASE_URL": fake.api_url,
-        }
+    def __init__(self) -> None:
+        super().__init__(FakeSlackThread(retry_after=[timedelta(seconds=1)] * 120))
 
     def room(self, name: str) -> SlackRoom:
-        person = self.fake.do(self.fake.workspace.user, f"person of {name}")
-        return SlackRoom(self.fake, self.fake.do(self.fake.workspace.channel, name, person), person)
-
-    def heard(self) -> bool:
-        return bool(self.fake.sockets) and bool(self.fake.quiet)
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        self.fake.until(holds, within=within)
+        person = self._slack.do(self._slack.workspace.user, f"person of {name}")
+        return SlackRoom(self._slack, self._slack.do(self._slack.workspace.channel, name, person), person)
 
 
-@contextmanager
-def on_discord() -> Iterator[DiscordPlatform]:
-    """Open a Discord."""
-    with FakeDiscordThread() as fake:
-        yield DiscordPlatform(fake)
+PLATFORMS: dict[str, type[DiscordRooms] | type[SlackRooms]] = {made.name: made for made in (DiscordRooms, SlackRooms)}
 
 
-@contextmanager
-def on_slack() -> Iterator[SlackPlatform]:
-    """Open a Slack, which delivers again after a second what was not acknowledged."""
-    with FakeSlackThread(retry_after=[timedelta(seconds=1)] * 120) as fake:
-        yield SlackPlatform(fake)
-
-
-PLATFORMS: tuple[Callable[[], AbstractContextManager[Platform]], ...] = (on_discord, on_slack)
-
-
-def begin(bot: Bot, platform: Platform, **env: str) -> Life:
+def begin(bot: Bot, platform: Rooms, **env: str) -> Life:
     """Start the bot, and wait until it hears what people say from now on."""
     before = bot.errors.count(_CONNECTED)
     life = bot.start(**env)
 
     def hears() -> bool:
         assert life.read(0.01), f"the bot ended: {bot.errors[-1000:]}"
-        return bot.errors.count(_CONNECTED) > before and platform.heard()
+        return bot.errors.count(_CONNECTED) > before and platform.heard() and platform.quiet()
 
     platform.until(hears)
     return life

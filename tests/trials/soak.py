@@ -12,23 +12,21 @@ import asyncio
 import itertools
 import os
 import random
-import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.bots import Bot, bot_in
-from tests.e2e.ledger import Ledger, read_database, read_ledger
+from tests.e2e.bots import Bot
 from tests.e2e.servers import Model, model_server
-from tests.e2e.zygote import zygote
-from tests.engines.postgres import PostgresServer, Shutdown
+from tests.engines.postgres import Shutdown
 from tests.trials.auditing import named
+from tests.trials.engines import Kept, PostgresDatabase, SqliteFile, kept_in
 from tests.trials.processes import Sample, growth, sample, slope_an_hour
-from tests.trials.replicas import SHORT_LEASE
+from tests.trials.rigs import SHORT_LEASE, bots_in
+from tests.trials.scenes import Scene, play_all
 from tests.trials.stage_discord import DiscordStage
 from tests.trials.stage_slack import SlackStage
 from tests.trials.stages import Stage
@@ -83,41 +81,6 @@ class Counts:
     """Bytes of the store, by the time."""
 
 
-class Store:
-    """What the bot keeps, in a file or in a database."""
-
-    def __init__(self, path: Path, server: PostgresServer | None) -> None:
-        self._path = path
-        self.server = server
-        self.url = f"sqlite:///{path}" if server is None else server.database()
-
-    @property
-    def bytes(self) -> int:
-        """What it takes on the disk, without a journal."""
-        if self.server is None:
-            return self._path.stat().st_size if self._path.exists() else 0
-        ((size,),) = self.server.execute("SELECT pg_database_size(current_database())", database=self._database)
-        assert isinstance(size, int)
-        return size
-
-    @property
-    def events(self) -> int:
-        """Count the deliveries whose ids are kept."""
-        query = "SELECT count(*) FROM seen"
-        if self.server is not None:
-            return int(str(self.server.execute(query, database=self._database)[0][0]))
-        with closing(sqlite3.connect(self._path)) as db:
-            return int(db.execute(query).fetchone()[0])
-
-    @property
-    def ledger(self) -> Ledger:
-        return read_ledger(self._path) if self.server is None else read_database(self.url)
-
-    @property
-    def _database(self) -> str:
-        return self.url.rpartition("/")[2]
-
-
 class People:
     """Who talks where, and who waits for an answer."""
 
@@ -164,49 +127,45 @@ class People:
                 yield from places
 
 
-class Scene:
-    """One platform and one engine."""
+class Soak(Scene):
+    """One platform and one engine, where seconds are the steps."""
 
-    def __init__(self, ground: Ground, make: type[SlackStage] | type[DiscordStage]) -> None:
-        self._make = make
-        self._postgres = make is DiscordStage
-        self._name = f"{make.name}, {'PostgreSQL' if self._postgres else 'SQLite'}"
-        self._rng = ground.rng("soak", make.name)
-        self._directory = ground.directory / make.__name__
+    def __init__(self, ground: Ground, platform: str, engine: str) -> None:
+        super().__init__(ground, platform, engine)
+        self._rng = ground.rng("soak", platform)
         self._long = ground.long
-        self.seconds = 60 * float(os.environ.get("SOAK_MINUTES", "60")) if ground.long else 8.0
-        self.gone = 0.0
-        self.counts = Counts()
+        self._seconds = 60 * float(os.environ.get("SOAK_MINUTES", "60")) if ground.long else 8.0
+        self.steps = int(self._seconds)
+        self._counts = Counts()
 
     def play(self) -> list[Figure]:
         """Let people talk until the time is over, and count."""
-        (home := self._directory / "home").mkdir(parents=True)
+        self.directory.mkdir()
         with ExitStack() as stack:
-            server = stack.enter_context(PostgresServer.made()) if self._postgres else None
-            store = Store(self._directory / "parley.db", server)
+            kept = stack.enter_context(kept_in(self.engine, self.directory))
             stage = stack.enter_context(self._stage())
-            models = stack.enter_context(_models(self._directory))
-            lease = None if self._long else SHORT_LEASE
-            helper = stack.enter_context(zygote({"HOME": str(home)}, stderr=home / "stderr", lease=lease))
-            asyncio.run(stage.prepare(store.url))
-            kept = (KEPT_SECONDS, PURGED_SECONDS, SWEPT_SECONDS) if self._long else (4, 1, 1)
+            models = stack.enter_context(_models(self.directory))
+            make = stack.enter_context(bots_in(self.directory, lease=None if self._long else SHORT_LEASE))
+            asyncio.run(stage.prepare(kept.url))
+            times = (KEPT_SECONDS, PURGED_SECONDS, SWEPT_SECONDS) if self._long else (4, 1, 1)
             names = ("CONVERSATION_TTL", "PURGE_AFTER", "SWEEP_INTERVAL")
-            env = {**models.model.env, **stage.env, "DATABASE_URL": store.url, "LOG_FORMAT": "json"}
-            env |= {name: f"{seconds}s" for name, seconds in zip(names, kept, strict=True)}
-            bot = stack.enter_context(bot_in(helper, self._directory / "bot", env))
+            env = {**models.model.env, **stage.env, "DATABASE_URL": kept.url, "LOG_FORMAT": "json"}
+            bot = make("bot", env | {name: f"{seconds}s" for name, seconds in zip(names, times, strict=True)})
             people = People(stage, self._rng)
             bot.start()
             stage.until(stage.heard)
-            self._soak(bot, stage, store, models, people)
-            return named(self._name, self._figures(bot, store, people, stage))
+            self._soak(bot, stage, kept, models, people)
+            return named(self.name, self._figures(bot, kept, people, stage))
 
     def _stage(self) -> Stage:
         places = ACTIVE * (GROUPS if self._long else 1)
-        return DiscordStage(places, shards=1, sessions=1_000_000) if self._postgres else SlackStage(places)
+        if self.platform == DiscordStage.name:
+            return DiscordStage(places, shards=1, sessions=1_000_000)
+        return SlackStage(places)
 
-    def _soak(self, bot: Bot, stage: Stage, store: Store, models: "Models", people: People) -> None:
-        counts, began = self.counts, time.monotonic()
-        kills = [began + share * self.seconds for share in (KILLED_AT if self._long else KILLED_AT_SHORT)]
+    def _soak(self, bot: Bot, stage: Stage, kept: Kept, models: "Models", people: People) -> None:
+        counts, began = self._counts, time.monotonic()
+        kills = [began + share * self._seconds for share in (KILLED_AT if self._long else KILLED_AT_SHORT)]
 
         def trouble() -> None:
             counts.platform_faults += 1
@@ -224,28 +183,28 @@ class Scene:
         def restart() -> None:
             counts.restarts += 1
             models.restart()
-            if store.server is not None:
-                store.server.stop(self._rng.choice(tuple(Shutdown)))
-                store.server.start()
+            if isinstance(kept, PostgresDatabase):
+                kept.server.stop(self._rng.choice(tuple(Shutdown)))
+                kept.server.start()
 
         def look() -> None:
             assert bot.life is not None
             assert bot.life.read(0), f"the bot ended: {bot.errors[-1000:]}"
             counts.samples.append(sample(bot.life.pid))
-            counts.sizes.append((time.monotonic(), store.bytes))
+            counts.sizes.append((time.monotonic(), kept.bytes))
 
-        restart_every = min(RESTART_SECONDS, self.seconds / 2)
+        restart_every = min(RESTART_SECONDS, self._seconds / 2)
         timers = [
             Timer(1 / TURNS_A_SECOND, people.talk, self._rng, steady=True),
             Timer(TROUBLE_SECONDS, trouble, self._rng),
-            Timer(min(CUT_SECONDS, self.seconds / 2), cut, self._rng),
+            Timer(min(CUT_SECONDS, self._seconds / 2), cut, self._rng),
             Timer(MODEL_TROUBLE_SECONDS, model_trouble, self._rng),
             Timer(LOOK_SECONDS if self._long else 0.5, look, self._rng, steady=True),
             Timer(FORGET_SECONDS, stage.forget, self._rng, steady=True),
             Timer(restart_every, restart, self._rng, steady=True),
         ]
-        while (now := time.monotonic()) < began + self.seconds:
-            self.gone = now - began
+        while (now := time.monotonic()) < began + self._seconds:
+            self.done = int(now - began)
             if kills and now >= kills[0]:
                 del kills[0]
                 bot.kill()
@@ -255,27 +214,27 @@ class Scene:
             for timer in timers:
                 timer.ring(now)
             time.sleep(max(0.0, min(timer.due for timer in timers) - time.monotonic()))
-        self._settle(stage, store, people)
+        self._settle(stage, kept, people)
 
-    def _settle(self, stage: Stage, store: Store, people: People) -> None:
+    def _settle(self, stage: Stage, kept: Kept, people: People) -> None:
         """Wait until everybody has an answer, and in a database the leases of a process that was killed are over too."""
 
         def open_turns() -> bool:
             return any(people.waits(place) for place in range(stage.places)) or (
-                store.server is not None and bool(store.ledger.open)
+                isinstance(kept, PostgresDatabase) and bool(kept.now.open)
             )
 
         limit = time.monotonic() + PATIENCE_SECONDS
         while open_turns() and time.monotonic() < limit:
             time.sleep(0.2)
 
-    def _figures(self, bot: Bot, store: Store, people: People, stage: Stage) -> list[Figure]:
-        counts = self.counts
+    def _figures(self, bot: Bot, kept: Kept, people: People, stage: Stage) -> list[Figure]:
+        counts = self._counts
         unanswered = [place for place in range(stage.places) if people.waits(place)]
         time.sleep(LOOK_SECONDS)
-        code, ledger, events, size = bot.stop(), store.ledger, store.events, store.bytes
+        code, ledger, events, size = bot.stop(), kept.ledger, kept.execute("SELECT count(*) FROM seen")[0][0], kept.bytes
         complaints = [line for line in bot.errors.splitlines() if "Traceback" in line]
-        kept = len(ledger.said) + sum(len(said.answers) for said in ledger.said)
+        messages = len(ledger.said) + sum(len(said.answers) for said in ledger.said)
         figures = [
             Figure(name="messages", value=people.said),
             Figure(name="kills", value=counts.kills, at_least=1),
@@ -295,21 +254,21 @@ class Scene:
             Figure(name="answers without a question", value=ledger.strays, at_most=0),
             Figure(name="errors that nobody foresaw", value=len(complaints), at_most=0, seen=tuple(complaints[:5])),
             Figure(name="exit code", value=code, at_most=0),
-            Figure(name="messages kept", value=kept),
+            Figure(name="messages kept", value=messages),
             Figure(name="ids of deliveries kept", value=events),
             Figure(name="memory, most", value=max(seen.megabytes for seen in counts.samples), unit="MB", at_most=300),
         ]
-        return [*figures, *self._growth(size, kept)]
+        return [*figures, *self._growth(size)]
 
-    def _growth(self, size: int, kept: int) -> list[Figure]:
+    def _growth(self, size: int) -> list[Figure]:
         """Tell what grows, of the last life; only where it lasted for longer than the warm-up."""
-        first = self.counts.samples[0].at
-        warm = [seen for seen in self.counts.samples if seen.at - first > WARM_UP_SECONDS]
+        first = self._counts.samples[0].at
+        warm = [seen for seen in self._counts.samples if seen.at - first > WARM_UP_SECONDS]
         figures = [Figure(name="store", value=size / 1e6, unit="MB")]
         if len(warm) < 100:
             return figures
         hours = (warm[-1].at - warm[0].at) / 3600
-        sizes = [(at, size) for at, size in self.counts.sizes if at >= warm[0].at]
+        sizes = [(at, size) for at, size in self._counts.sizes if at >= warm[0].at]
         store = statistics.linear_regression(*zip(*((at / 3600, size / 1e6) for at, size in sizes), strict=True))
         return [
             *figures,
@@ -365,20 +324,15 @@ def _models(directory: Path) -> Iterator[Models]:
 
 def run(ground: Ground) -> Sequence[Figure]:
     """Play both scenes at once; in the short form, the one that the seed chooses."""
-    makes = [make for make in (SlackStage, DiscordStage) if make.name in os.environ.get("SOAK_ON", "Slack Discord")]
-    chosen = makes if ground.long else [ground.rng("platform").choice((SlackStage, DiscordStage))]
-    scenes = [Scene(ground, make) for make in chosen]
-    with ThreadPoolExecutor(max_workers=len(scenes)) as pool:
-        played = [pool.submit(scene.play) for scene in scenes]
-        while not all(scene.done() for scene in played):
-            ground.progress(int(min(scene.gone for scene in scenes)), int(scenes[0].seconds))
-            time.sleep(0.2)
-    return [figure for scene in played for figure in scene.result()]
+    pairs = ((SlackStage.name, SqliteFile.name), (DiscordStage.name, PostgresDatabase.name))
+    on = os.environ.get("SOAK_ON", "Slack Discord")
+    chosen = [pair for pair in pairs if pair[0] in on] if ground.long else [ground.rng("platform").choice(pairs)]
+    return play_all(ground, [Soak(ground, *pair) for pair in chosen])
 
 
 TRIAL = Trial(
     number=13,
     name="soak",
-    what="an hour of 5 turns a second, while the platform, the model and the database do one thing or another wrong",
+    what="For an hour people ask 5 times a second, while the platform, the model or the database does something wrong.",
     run=run,
 )

@@ -1,42 +1,36 @@
 """Discord as a trial's stage."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from datetime import timedelta
 from random import Random
-from types import TracebackType
 from typing import Self
 
 from tests.fakes.discord import Channel, FakeDiscordThread, Message, User
 from tests.fakes.discord.faults import Fault
-from tests.trials.stages import PATIENCE, Call, Way
+from tests.trials.on_platforms import OnDiscord
+from tests.trials.stages import Call, Way
 
 SHARDS = 2
 """Between two sessions that begin Parley waits 5 s, as Discord asks for."""
 
 
-class DiscordStage:
+class DiscordStage(OnDiscord):
     """Discord with two shards, or one. The places are channels of two guilds, one of each shard."""
-
-    name = "Discord"
 
     def __init__(
         self, places: int, *, together: int = 0, shards: int = SHARDS, threads: bool = False, sessions: int = 1000
     ) -> None:
         """On Discord each channel has a pace of its own, so nothing hangs on how many of them are `together`. With `threads`
         every other pair of places is threads. `sessions` is how many a bot may begin in a day."""
+        super().__init__(FakeDiscordThread(shards=shards, identify_quota=sessions))
         self._count = places
         self._shards = shards
         self._threads = threads
-        self._sessions = sessions
-        self._stack = ExitStack()
         self._places: list[tuple[User, Channel]] = []
         self._last: dict[int, Message] = {}
         """What was said last in each place."""
         self._lost: list[Fault] = []
 
     def __enter__(self) -> Self:
-        self._discord = self._stack.enter_context(FakeDiscordThread(shards=self._shards, identify_quota=self._sessions))
+        super().__enter__()
         guilds = [
             self._discord.do(self._discord.guild, f"Guild {number}", id=(100 + number) << 22) for number in range(SHARDS)
         ]
@@ -48,23 +42,9 @@ class DiscordStage:
             self._places.append((person, channel))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {
-            "DISCORD_TOKEN": self._discord.token,
-            "DISCORD_API_BASE_URL": self._discord.api_url,
-            "DISCORD_GATEWAY_URL": self._discord.gateway_url,
-        }
-
     @property
     def places(self) -> int:
         return self._count
-
-    async def prepare(self, url: str) -> None:
-        """Discord has one token for everything."""
 
     def say(self, place: int, text: str) -> None:
         person, channel = self._places[place]
@@ -127,10 +107,6 @@ class DiscordStage:
     def overlaps(self) -> bool:
         return len(self._discord.gateway.connected) > self._shards
 
-    def quiet(self) -> bool:
-        """What a session has been sent is in the bot's hands."""
-        return True
-
     def said(self, place: int) -> list[str]:
         person, channel = self._places[place]
         mention = f"{self._discord.bot.mention} "
@@ -154,9 +130,6 @@ class DiscordStage:
 
     def refused(self) -> int:
         return len(self._discord.refused)
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        self._discord.until(holds, within=within)
 
     def _answers(self, place: int) -> list[Message]:
         _, channel = self._places[place]

@@ -1,21 +1,16 @@
 """Slack as a trial's stage."""
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from datetime import timedelta
 from random import Random
-from types import TracebackType
 from typing import Self
 
-from slack_sdk.oauth.installation_store import Bot
-
-from bot.adapters.slack.installations import ParleyInstallationStore
-from store import open_store
 from tests.fakes.slack import Channel, FakeSlackThread, Message, User
 from tests.fakes.slack.api import Request
 from tests.fakes.slack.faults import Fault
-from tests.trials.stages import PATIENCE, Call, Way
+from tests.trials.on_platforms import OnManyTeams
+from tests.trials.stages import Call, Way
 
 FIRST = "What I had to say yesterday:"
 """What begins the thread of a direct message; the bot never hears of it."""
@@ -30,41 +25,20 @@ _METHODS = {
 }
 
 
-async def install(slack: FakeSlackThread, url: str) -> None:
-    """Install the app in every workspace but the first, which has the token of the settings."""
-    store = await open_store(url)
-    try:
-        installations = ParleyInstallationStore(store, slack.client_secret)
-        for team in slack.teams[1:]:
-            await installations.async_save_bot(
-                Bot(
-                    bot_token=team.bot_token,
-                    bot_id=team.bot.bot_id,
-                    bot_user_id=team.bot.id,
-                    team_id=team.id,
-                    installed_at=1.0,
-                )
-            )
-    finally:
-        await store.aclose()
-
-
-class SlackStage:
+class SlackStage(OnManyTeams):
     """Slack in Socket Mode. The places are threads of one channel and direct messages in turn, a few in each workspace: a
     workspace has a pace of its own, and many conversations would only wait for it."""
-
-    name = "Slack"
 
     def __init__(
         self, places: int, *, together: int = 2, threads: bool = False, limits: Mapping[str, int] | None = None
     ) -> None:
         """With `threads` every direct message stands in a thread, where answers are streamed. `limits` of calls a minute
         take the place of Slack's own."""
+        # Slack delivers again at once, after a minute and after five; here every second, as long as an outage may last.
+        super().__init__(FakeSlackThread(retry_after=[timedelta(seconds=1)] * 120, limits=limits))
         self._count = places
         self._together = together
         self._threads = threads
-        self._limits = limits
-        self._stack = ExitStack()
         self._places: list[tuple[User, Channel, str]] = []
         self._roots: dict[int, Message] = {}
         """The first message of each thread, by place."""
@@ -73,9 +47,7 @@ class SlackStage:
         self._lost: list[Fault] = []
 
     def __enter__(self) -> Self:
-        # Slack delivers again at once, after a minute and after five; here every second, as long as an outage may last.
-        again = [timedelta(seconds=1)] * 120
-        self._slack = self._stack.enter_context(FakeSlackThread(retry_after=again, limits=self._limits))
+        super().__enter__()
         for number in range(self._count):
             if number % self._together == 0:
                 team = self._slack.do(self._slack.team, f"Team {number}") if number else self._slack.workspace
@@ -90,26 +62,9 @@ class SlackStage:
                 self._places.append((person, channel, f"{team.bot.mention} "))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {
-            "SLACK_BOT_TOKEN": self._slack.bot_token,
-            "SLACK_APP_TOKEN": self._slack.app_token,
-            "SLACK_CLIENT_ID": self._slack.client_id,
-            "SLACK_CLIENT_SECRET": self._slack.client_secret,
-            "SLACK_API_BASE_URL": self._slack.api_url,
-        }
-
     @property
     def places(self) -> int:
         return self._count
-
-    async def prepare(self, url: str) -> None:
-        """Install the app in every workspace but the first, which has the token of the settings."""
-        await install(self._slack, url)
 
     def say(self, place: int, text: str) -> None:
         person, channel, mention = self._places[place]
@@ -171,14 +126,8 @@ class SlackStage:
         self._slack.refused.clear()
         self._slack.deliveries[:] = [delivery for delivery in self._slack.deliveries if not delivery.done.is_set()]
 
-    def heard(self) -> bool:
-        return bool(self._slack.sockets)
-
     def overlaps(self) -> bool:
         return len(self._slack.sockets) > 1
-
-    def quiet(self) -> bool:
-        return bool(self._slack.quiet)
 
     def said(self, place: int) -> list[str]:
         person, channel, mention = self._places[place]
@@ -231,6 +180,3 @@ class SlackStage:
 
     def refused(self) -> int:
         return len(self._slack.refused)
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        self._slack.until(holds, within=within)

@@ -73,6 +73,3 @@ class TimedDiscord(DiscordStage):
         self._discord.do(self._discord.drop, None)
         yield
         self._discord.refuse_gateway(0)
-
-
-TIMED: dict[str, type[TimedDiscord] | type[TimedSlack]] = {made.name: made for made in (TimedDiscord, TimedSlack)}

@@ -42,8 +42,8 @@ class Way(Enum):
     BEFORE = "cut before it took effect"
 
 
-class Stage(Protocol):
-    """A platform with its people. Used as a context manager."""
+class Platform(Protocol):
+    """A platform that a bot comes to. Used as a context manager."""
 
     name: str
 
@@ -57,12 +57,35 @@ class Stage(Protocol):
     def env(self) -> dict[str, str]:
         """The settings that bring the bot here."""
 
+    async def prepare(self, url: str) -> None:
+        """Put into the store what the bot knows of the platform before it comes."""
+
+    def heard(self) -> bool:
+        """Somebody hears everything that is said."""
+
+    def quiet(self) -> bool:
+        """Nothing is on its way to the bot any more."""
+
+    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
+        """Wait until something holds, and fail if it takes too long."""
+
+
+class Places(Protocol):
+    """Places where one person each talks to the bot."""
+
     @property
     def places(self) -> int:
         """How many there are; they are numbered from 0."""
 
-    async def prepare(self, url: str) -> None:
-        """Put into the store what the bot knows of the platform before it comes."""
+    def said(self, place: int) -> list[str]:
+        """What the person said, in the platform's order."""
+
+    def shown(self, place: int) -> list[str]:
+        """What the bot shows now."""
+
+
+class Stage(Platform, Places, Protocol):
+    """A platform with its people."""
 
     def say(self, place: int, text: str) -> None:
         """Let the person of a place say something to the bot."""
@@ -91,20 +114,8 @@ class Stage(Protocol):
     def forget(self) -> None:
         """Forget the calls and deliveries that are over: a trial that goes on for long counts none."""
 
-    def heard(self) -> bool:
-        """Somebody hears everything that is said."""
-
     def overlaps(self) -> bool:
         """More than one of the bot's processes hears what is said in any one place."""
-
-    def quiet(self) -> bool:
-        """Nothing is on its way to the bot any more."""
-
-    def said(self, place: int) -> list[str]:
-        """What the person said, in the platform's order."""
-
-    def shown(self, place: int) -> list[str]:
-        """What the bot shows now."""
 
     def waits(self) -> list[float]:
         """For each thing said that an answer followed: the seconds until people saw the first of it."""
@@ -114,6 +125,3 @@ class Stage(Protocol):
 
     def refused(self) -> int:
         """How many calls met a rate limit."""
-
-    def until(self, holds: Callable[[], object], *, within: timedelta = PATIENCE) -> None:
-        """Wait until something holds, and fail if it takes too long."""

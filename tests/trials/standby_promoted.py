@@ -6,10 +6,12 @@ from datetime import timedelta
 
 from tests.engines.postgres import PostgresServer, Shutdown
 from tests.trials.auditing import Account, named, settled_account
+from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import AGAIN, rig, wait_for
+from tests.trials.rigs import AGAIN, rig
 from tests.trials.talking import talking
 from tests.trials.trial import Figure, Ground, Trial
+from tests.trials.waiting import wait_for
 
 REPLICAS = 3
 
@@ -21,14 +23,11 @@ def run(ground: Ground) -> Sequence[Figure]:
     for make in platforms(ground):
         account, longest, open_ones = Account(), 0.0, 0
         for number in range(rounds):
-            (directory := ground.directory / f"{make.__name__}{number}").mkdir()
+            directory = ground.directory / f"{make.__name__}{number}"
             with PostgresServer.made() as primary, primary.standby() as standby, make(places) as stage:
-
-                def either(server: PostgresServer, database: str, standby: PostgresServer = standby) -> str:
-                    hosts = f"127.0.0.1:{server.port},127.0.0.1:{standby.port}"
-                    return f"postgresql://parley@{hosts}/{database}?target_session_attrs=read-write"
-
-                with rig(stage, primary, directory, address=either, delay_ms=20) as here:
+                kept, hosts = PostgresDatabase(primary), f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+                with rig(stage, kept, directory, delay_ms=20) as here:
+                    here.env["DATABASE_URL"] = f"postgresql://parley@{hosts}/{kept.database}?target_session_attrs=read-write"
                     here.add(REPLICAS)
                     rng = ground.rng(stage.name, number)
                     with talking(stage, rng, pause=pause):
@@ -36,7 +35,7 @@ def run(ground: Ground) -> Sequence[Figure]:
                         time.sleep(rng.uniform(0, 1))
                         primary.stop(Shutdown.IMMEDIATE)
                         standby.promote()
-                        here.server = standby
+                        kept.server = standby
                         open_ones += len(here.ledger.open)
                         longest = max(longest, here.works_again())
                     account += settled_account(here)
@@ -54,6 +53,6 @@ def run(ground: Ground) -> Sequence[Figure]:
 TRIAL = Trial(
     number=19,
     name="standby_promoted",
-    what="PostgreSQL is lost while people talk, and its synchronous standby promoted",
+    what="PostgreSQL is lost while people talk, and its synchronous standby is promoted.",
     run=run,
 )

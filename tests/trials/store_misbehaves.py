@@ -22,7 +22,7 @@ from tests.e2e.zygote import Zygote, zygote
 from tests.engines.postgres import PostgresServer, Shutdown
 from tests.trials.damages import Counts as Damages
 from tests.trials.damages import damage
-from tests.trials.rooms import Platform, begin, on_discord, on_slack
+from tests.trials.rooms import DiscordRooms, Rooms, SlackRooms, begin
 from tests.trials.trial import Figure, Ground, Trial
 
 PLACES = 3
@@ -118,7 +118,7 @@ def _check_refusal(kind: str, code: int, told: str, expected: int, counts: Count
 class Talk:
     """`parley run` on a platform, with troubles while people talk to it."""
 
-    def __init__(self, platform: Platform, bot: Bot, ledger: Callable[[], Ledger], counts: Counts) -> None:
+    def __init__(self, platform: Rooms, bot: Bot, ledger: Callable[[], Ledger], counts: Counts) -> None:
         self._platform = platform
         self._bot = bot
         self._ledger = ledger
@@ -219,7 +219,7 @@ def _on_platforms(
     helper: Zygote, home: Path, model: Model, rng: random.Random, rounds: int, counts: Counts, done: Callable[[], None]
 ) -> None:
     """Go through troubles of a file, then those of a database."""
-    with on_slack() as slack, bot_in(helper, home / "file", {**model.env, **slack.env}) as bot:
+    with SlackRooms() as slack, bot_in(helper, home / "file", {**model.env, **slack.env}) as bot:
         talk = Talk(slack, bot, lambda: read_ledger(bot.store), counts)
         talk.begin()
         for number in range(rounds):
@@ -232,7 +232,7 @@ def _on_platforms(
     # Synced for each commit, as in earnest: a server that is stopped at once keeps what it has told.
     if rounds < 2:
         return
-    with PostgresServer.made() as server, on_discord() as discord:
+    with PostgresServer.made() as server, DiscordRooms() as discord:
         url = server.database()
         env = {**model.env, **discord.env, "DATABASE_URL": url}
         with bot_in(helper, home / "server", env) as bot:
@@ -295,6 +295,6 @@ def run(ground: Ground) -> Sequence[Figure]:
 TRIAL = Trial(
     number=8,
     name="store_misbehaves",
-    what="the disk is full, the file locked, read-only or damaged, PostgreSQL stopped, while people talk to whole processes",
+    what="The disk is full, the file locked, read-only or damaged, or PostgreSQL stopped, while people talk to the bot.",
     run=run,
 )

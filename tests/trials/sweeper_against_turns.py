@@ -330,7 +330,7 @@ def run(ground: Ground) -> list[Figure]:
 TRIAL = Trial(
     number=9,
     name="sweeper_against_turns",
-    what="the sweep is due at every await of a running turn, on SQLite and PostgreSQL; clocks jump by +30 days, -1 hour and "
-    "more, and two replicas are 5 minutes apart",
+    what="The sweep is due at every await of a running turn, on SQLite and PostgreSQL; clocks jump by +30 days, -1 hour and "
+    "more, and two replicas are 5 minutes apart.",
     run=run,
 )

@@ -13,11 +13,7 @@ from tests.engines.postgres import PostgresServer
 from tests.trials.waiting import wait_for
 
 OURS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley' AND datname = current_database()"
-LATER = (
-    "UPDATE conversation SET lease_until = 0 WHERE lease_until > 0",
-    "UPDATE replica SET until = 0",
-    "UPDATE budget SET free_at = 0",
-)
+LATER = "UPDATE budget SET free_at = 0"
 HEARD_EARLIER = "UPDATE seen SET at = at - {microseconds}"
 
 
@@ -41,7 +37,7 @@ class Kept(Protocol):
         """What it takes on the disk, without a journal."""
 
     def outlast(self) -> None:
-        """Let time go on until all that a dead process held is free again."""
+        """Let time go on until the platform lets the next process begin a session: nobody restarts a bot twice a second."""
 
     def age(self, time: timedelta) -> None:
         """Let everything that was heard be so much older; nobody may be writing to it."""
@@ -51,7 +47,7 @@ class Kept(Protocol):
 
 
 class SqliteFile:
-    """A file. One process at a time has it, so what a dead one held is free when it is opened."""
+    """A file, which one process has at a time."""
 
     name = "SQLite"
 
@@ -70,7 +66,7 @@ class SqliteFile:
         return self._path.stat().st_size if self._path.exists() else 0
 
     def outlast(self) -> None:
-        """Nothing has to pass."""
+        """Nothing has to pass: a file's process keeps the pace of its own sessions."""
 
     def age(self, time: timedelta) -> None:
         self.execute(HEARD_EARLIER.format(microseconds=time // MICROSECOND))
@@ -81,7 +77,7 @@ class SqliteFile:
 
 
 class PostgresDatabase:
-    """A database. Who starts anew can't know that its predecessor is dead, and waits for its leases to be over."""
+    """A database of a server."""
 
     name = "PostgreSQL"
 
@@ -106,10 +102,9 @@ class PostgresDatabase:
         return int(size)
 
     def outlast(self) -> None:
-        """As if the server's clock had gone on by half a minute."""
+        """As if the server's clock had gone on by a few seconds."""
         self._until_nobody_writes()
-        for statement in LATER:
-            self.execute(statement)
+        self.execute(LATER)
 
     def age(self, time: timedelta) -> None:
         self._until_nobody_writes()

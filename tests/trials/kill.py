@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.trials.auditing import Account, audit, named
-from tests.trials.engines import PostgresDatabase, kept_in
+from tests.trials.engines import kept_in
 from tests.trials.killing import ENDING, Killing
 from tests.trials.rigs import rig
 from tests.trials.scenes import Scene, all_or_one_each, play_all
@@ -35,8 +35,8 @@ GENEROUS = dict.fromkeys(
     100_000,
 )
 LIVES_A_DAY = 1_000_000
-RESTART_SECONDS, LEASES_SECONDS = 5, 40
-"""The longest wait for an answer that a killed process owed: where its leases are free, and where they must run out."""
+RESTART_SECONDS = 5
+"""The longest wait, from a restart, for an answer that the killed process owed."""
 
 
 def run(ground: Ground) -> Sequence[Figure]:
@@ -50,7 +50,7 @@ class Kills(Scene):
     def __init__(self, ground: Ground, platform: str, engine: str) -> None:
         super().__init__(ground, platform, engine)
         self._rng = ground.rng("kill", platform, engine)
-        self.steps, self._kills, self._places, self._waits = (1000, 100, 20, 3) if ground.long else (20, 4, 5, 0)
+        self.steps, self._kills, self._places = (1000, 100, 20) if ground.long else (20, 4, 5)
         self._timed = ground.long  # what is short runs beside other tests
 
     def play(self) -> list[Figure]:
@@ -61,8 +61,7 @@ class Kills(Scene):
             rig(stage, kept, self.directory, delay_ms=20) as here,
         ):
             killing = Killing(stage, kept, here.bot(), self._rng)
-            waits = self._waits if self.engine == PostgresDatabase.name else 0
-            killing.run(self.steps, self._kills, waits=waits, progress=self._begun)
+            killing.run(self.steps, self._kills, progress=self._begun)
             account, half_turns = audit(here), _half_turns(here.model.calls())
         return named(self.name, self._figures(account, killing, half_turns))
 
@@ -88,17 +87,13 @@ class Kills(Scene):
             Figure(name="half turns in a prompt", value=half_turns, at_most=0, of=account.calls),
             Figure(name="model calls beyond one a turn", value=account.calls - turns),
         ]
-        for what, waits, most in (
-            ("restart to resumed answer", seen.resumed, RESTART_SECONDS),
-            ("the same, until leases are over", seen.waited, LEASES_SECONDS),
-        ):
-            if waits:
-                figures += [
-                    Figure(name=f"{what}, median", value=round(statistics.median(waits), 2), unit="s"),
-                    Figure(
-                        name=f"{what}, longest", value=round(max(waits), 2), unit="s", at_most=most if self._timed else None
-                    ),
-                ]
+        if seen.resumed:
+            median, longest = round(statistics.median(seen.resumed), 2), round(max(seen.resumed), 2)
+            most = RESTART_SECONDS if self._timed else None
+            figures += [
+                Figure(name="restart to resumed answer, median", value=median, unit="s"),
+                Figure(name="restart to resumed answer, longest", value=longest, unit="s", at_most=most),
+            ]
         return figures
 
 

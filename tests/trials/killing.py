@@ -43,8 +43,6 @@ class Seen:
     lives: int = 0
     resumed: list[float] = field(default_factory=list)
     """Seconds from a restart to the first whole answer that the life before owed."""
-    waited: list[float] = field(default_factory=list)
-    """The same, where the leases of the dead process were waited for."""
     orphaned: set[tuple[int, int]] = field(default_factory=set)
     """Half messages, by place and number, that stood for longer than `ORPHANED_SECONDS`."""
 
@@ -68,16 +66,12 @@ class Killing:
         answers."""
         self.seen = Seen()
 
-    def run(self, turns: int, kills: int, *, waits: int, progress: Callable[[int], None]) -> None:
-        """Live and die until there were so many turns and kills at least, then answer what is left.
-
-        `waits`: so many lives begin while the leases of the dead process still hold; before the others time goes on.
-        """
+    def run(self, turns: int, kills: int, *, progress: Callable[[int], None]) -> None:
+        """Live and die until there were so many turns and kills at least, then answer what is left."""
         self._begin()
         begun = 0
         while begun < turns or self.seen.kills < kills:
-            wait = bool(self._owed) and len(self.seen.waited) < min(waits, 1 + begun * waits // turns)
-            self._live(wait=wait)
+            self._live()
             begun = self._look(self._kept.ledger)
             progress(begun)
         self._kept.outlast()
@@ -103,12 +97,11 @@ class Killing:
         self._until(lambda: all(self._answered(place, 1) for place in range(self._stage.places)))
         self._kill()
 
-    def _live(self, *, wait: bool) -> None:
+    def _live(self) -> None:
         """Live one life to its kill."""
-        if not wait:
-            self._kept.outlast()
-        began, owed, let_resume = time.monotonic(), self._owed, wait
-        let_resume |= bool(owed) and self._rng.random() < 1 / LET_RESUME
+        self._kept.outlast()
+        began, owed = time.monotonic(), self._owed
+        let_resume = bool(owed) and self._rng.random() < 1 / LET_RESUME
         early = not let_resume and self._rng.random() < EARLY
         claims = self._claims()
         self._start()
@@ -117,7 +110,7 @@ class Killing:
         else:
             if let_resume:
                 self._until(lambda: any(self._answered(*owing) for owing in owed.items()))
-                (self.seen.waited if wait else self.seen.resumed).append(time.monotonic() - began)
+                self.seen.resumed.append(time.monotonic() - began)
             # Where it is busy, a life may take longer than that to read what was said while nobody was there.
             self._until(lambda: self._claims() > claims, tick=0.05)
             self._pass(self._rng.uniform(0, 2 * WORK_SECONDS))

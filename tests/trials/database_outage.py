@@ -24,7 +24,7 @@ from tests.trials.waiting import wait_for
 
 REPLICAS = 3
 OPTIONS = {
-    "max_connections": "40",  # ten for each replica, and a few for those who look on
+    "max_connections": "70",  # twenty for each replica, and a few for those who look on
     "deadlock_timeout": "100ms",
 }
 CUT_EVERY_SECONDS = 0.3

@@ -32,6 +32,7 @@ ENDING = "to you?"
 """What everything that is said ends with, and so every whole answer."""
 TICK = 0.01
 _SAID = re.compile(r"\bp(\d+)-(\d+)")
+_FINISHED = re.compile(r'"turn\.finished", "turn": (\d+)')
 
 
 @dataclass
@@ -64,6 +65,8 @@ class Killing:
         self._owed: dict[int, int] = {}
         """The places where the dead process had a turn in hand whose answer nobody sees yet, with the number of what it
         answers."""
+        self._killed_twice: set[int] = set()
+        """Turns that one more kill would set aside."""
         self.seen = Seen()
 
     def run(self, turns: int, kills: int, *, progress: Callable[[int], None]) -> None:
@@ -114,17 +117,12 @@ class Killing:
             # Where it is busy, a life may take longer than that to read what was said while nobody was there.
             self._until(lambda: self._claims() > claims, tick=0.05)
             self._pass(self._rng.uniform(0, 2 * WORK_SECONDS))
-        self._until(lambda: not self._tried_alone(), tick=0.05)
+        self._until(lambda: self._killed_twice <= self._finished(), tick=0.05)
         self._kill()
         self.seen.early += early
 
-    def _tried_alone(self) -> set[str]:
-        """The turns that were killed twice and are under way again: one more kill would be the third."""
-        log = self._bot.errors
-        alone, finished = (
-            set(re.findall(f'"{event}", "turn": (\\d+)', log)) for event in ("turn.tried_alone", "turn.finished")
-        )
-        return alone - finished
+    def _finished(self) -> set[int]:
+        return set(map(int, _FINISHED.findall(self._bot.errors)))
 
     def _claims(self) -> int:
         return self._bot.errors.count('"turn.claimed"')
@@ -145,6 +143,7 @@ class Killing:
         owed = {turn.id: _numbered(said.text) for said in ledger.said if (turn := held.get(said.turn or 0))}
         left = {turn: owing for turn, owing in owed.items() if not self._answered(*owing)}
         self._owed = dict(left.values())
+        self._killed_twice = {turn.id for turn in held.values() if turn.state == "running" and turn.attempts > 1}
         self._look_for_halves()
         return len(ledger.turns)
 

@@ -177,8 +177,8 @@ class Damaged:
         done = self._shell.chat(line, options=("--user", USERS[0]))
         plain = len(done.err.splitlines()) <= 1 and "Traceback" not in done.err + done.out
         if done.code == 0:
-            # Before it stands the answer that a kill cut short. Who speaks where nothing can be read is told so.
-            if not done.out.endswith((f"You said: {line}\n", f"{CANT_BE_READ}\n")) or not plain:
+            # Beside it stands the answer that a kill cut short. Who speaks where nothing can be read is told so.
+            if not {f"You said: {line}", CANT_BE_READ} & set(done.out.splitlines()) or not plain:
                 self._wrong("answered_wrongly", f"{done.out!r} {done.err!r}")
         elif done.code not in REFUSALS or not plain or not (done.err or done.out).startswith(("parley: ", "Your message")):
             self._wrong("crashed", f"ended with {done.code}: {done.out[-300:]!r} {done.err[-300:]!r}")

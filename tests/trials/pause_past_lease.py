@@ -32,7 +32,7 @@ WAIT_SECONDS = 8
 class _Seen:
     account: Account = field(default_factory=Account)
     moments: Counter[str] = field(default_factory=Counter)
-    stale: int = 0
+    stale: list[str] = field(default_factory=list)
     took: float = 0.0
 
 
@@ -54,7 +54,9 @@ def run(ground: Ground) -> Sequence[Figure]:
                 ground.progress(number + 1, rounds)
             own = [
                 *(Figure(name=moment, value=seen.moments[moment], at_least=1) for moment in MOMENTS),
-                Figure(name="stale writes", value=seen.stale, at_most=0, of=seen.moments.total()),
+                Figure(
+                    name="stale writes", value=len(seen.stale), at_most=0, of=seen.moments.total(), seen=tuple(seen.stale)
+                ),
                 Figure(name="longest time to take over", value=round(seen.took, 1), unit="s", at_most=40),
             ]
             figures += named(make.name, [*seen.account.figures(overlaps=False), *own])
@@ -90,12 +92,12 @@ def _one_round(here: Rig[Stage], seen: _Seen) -> None:
     wait_for(taken_over)
     seen.took = max(seen.took, time.monotonic() - stopped)
     here.settle(stage.places, quiet=False)
-    settled, writes = here.ledger, stage.writes()
+    settled, writes = here.ledger, len(stage.writes())
 
     holder.go_on()
     wait_for(lambda: _let_go(holder) >= len(open_ones), told=lambda: str(_let_go(holder)))
     assert here.ledger == settled, "who came too late changed the store"
-    seen.stale += stage.writes() - writes
+    seen.stale += stage.writes()[writes:]
 
     stage.say(0, "p0-2 and now?")
     stage.say(1, "p1-2 and now?")

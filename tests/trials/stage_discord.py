@@ -124,9 +124,13 @@ class DiscordStage(OnDiscord):
                     waits += [(at - message.sent_at).total_seconds() for at in answered if at >= message.sent_at][:1]
         return waits
 
-    def writes(self) -> int:
-        requests = list(self._discord.requests)
-        return sum(request.method in ("POST", "PATCH") and "/messages" in request.path for request in requests)
+    def writes(self) -> list[str]:
+        requests = [
+            request
+            for request in list(self._discord.requests)
+            if request.method in ("POST", "PATCH") and "/messages" in request.path
+        ]
+        return [f"{request.at:%T.%f} {request.method} {request.path} {request.body}" for request in requests]
 
     def refused(self) -> int:
         return len(self._discord.refused)

@@ -175,8 +175,9 @@ class SlackStage(OnManyTeams):
                         found.append((message.text.removeprefix(mention), message.posted.total_seconds(), last))
         return found
 
-    def writes(self) -> int:
-        return sum(request.method.startswith("chat.") for request in list(self._slack.requests))
+    def writes(self) -> list[str]:
+        requests = [request for request in list(self._slack.requests) if request.method.startswith("chat.")]
+        return [f"{request.at:%T.%f} {request.method} {request.body}" for request in requests]
 
     def refused(self) -> int:
         return len(self._slack.refused)

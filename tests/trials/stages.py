@@ -120,8 +120,8 @@ class Stage(Platform, Places, Protocol):
     def waits(self) -> list[float]:
         """For each thing said that an answer followed: the seconds until people saw the first of it."""
 
-    def writes(self) -> int:
-        """How many calls of the bot have written something so far."""
+    def writes(self) -> list[str]:
+        """The calls of the bot that have written something so far."""
 
     def refused(self) -> int:
         """How many calls met a rate limit."""

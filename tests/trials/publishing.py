@@ -1,4 +1,5 @@
-"""How the figures of a run get into `docs/reliability.md`: each trial has one section there, of its latest published run.
+"""How the figures of a run get into `docs/reliability.md`: each trial has one section there, of its latest published run,
+and a row of the table before them.
 
 What stands outside the two markers is people's, and stays.
 """
@@ -29,7 +30,8 @@ def published(document: str, outcomes: Iterable[Outcome], *, machine: str) -> st
         for outcome in outcomes
         if outcome.figures
     }
-    written = "".join(f"\n{text}\n" for _, text in sorted(sections.items()))
+    texts = [text for _, text in sorted(sections.items())]
+    written = "".join(f"\n{text}\n" for text in (_overview(texts), *texts)) if texts else ""
     return f"{before}{BEGIN}\n{written}\n{END}{after}"
 
 
@@ -39,6 +41,23 @@ def section(outcome: Outcome, *, machine: str) -> str:
     run = f"{outcome.began:%-d %B %Y, %H:%M} UTC, {form}, seed {outcome.seed}, {_length(outcome.took)}; {machine}."
     head = [f"### {outcome.trial.number} {outcome.trial.name}", "", outcome.trial.what, "", run, ""]
     return "\n".join([*head, *markdown(outcome.figures)])
+
+
+def _overview(sections: Iterable[str]) -> str:
+    """Write a table with a row for each section: what is done there, how many gates it has, and how many held."""
+    rows = ["| trial | what is done | gates held | run |", "| --- | --- | --- | --- |"]
+    for text in sections:
+        head, _, what, _, run, *_ = text.splitlines()
+        title = head.removeprefix("### ")
+        values = [row.split(" | ")[1] for row in text.splitlines() if row.startswith("| ") and _has_gate(row)]
+        held = sum(not value.endswith("NOT HELD") for value in values)
+        row = (f"[{title}](#{title.replace(' ', '-')})", what, f"{held} of {len(values)}", run.partition(";")[0])
+        rows.append(f"| {' | '.join(row)} |")
+    return "\n".join(rows)
+
+
+def _has_gate(row: str) -> bool:
+    return " | at most " in row or " | at least " in row
 
 
 def _sections(text: str) -> dict[tuple[int, str], str]:

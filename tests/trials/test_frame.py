@@ -190,6 +190,18 @@ def test_a_run_of_some_replaces_their_sections_and_keeps_the_others_in_order() -
     assert text.count("seed 8, 90 s; 4 cores.") == 1
 
 
+def test_a_table_before_the_sections_tells_of_each_how_many_of_its_gates_held() -> None:
+    broken = replace(
+        outcome("flood", 12), figures=(LOST, replace(LOST, name="doubled", value=2), Figure(name="kills", value=9))
+    )
+    rows = published(DOCUMENT, [broken, outcome()], machine="2 cores").split("### ")[0].splitlines()[-4:-1]
+    run = "21 November 2026, 12:00 UTC, long form, seed 7, 90 s"
+    assert rows[1:] == [
+        f"| [3 storm](#3-storm) | It storms. | 1 of 1 | {run} |",
+        f"| [12 flood](#12-flood) | It storms. | 1 of 2 | {run} |",
+    ]
+
+
 @pytest.mark.parametrize("document", ["", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}", f"{BEGIN}{END}{END}"])
 def test_a_document_without_its_markers_is_not_touched(document: str) -> None:
     with pytest.raises(ValueError, match="once each"):

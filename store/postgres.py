@@ -189,12 +189,20 @@ class PostgresStore(PostgresWorkspaces, PostgresEdits, PostgresPlaces, PostgresP
         )
 
     async def claim(
-        self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
+        self,
+        *,
+        lease: timedelta,
+        window: int,
+        platforms: Collection[str],
+        per_workspace: int | None = None,
+        but: Collection[Spot] = (),
     ) -> Claim | None:
+        asked = (lease // MICROSECOND, window, list(platforms), per_workspace)
+        left_out = [f"{spot.platform} {spot.workspace}" for spot in but]
         with self._begun():
             held = None
             while held is None or held.state == AGAIN:
-                row = await self._one("claim", lease // MICROSECOND, window, list(platforms), per_workspace, self._process)
+                row = await self._one("claim", *asked, left_out, self._process)
                 held = Held(*row)
             return None if held.turn_id is None else await self._claimed(held)
 

@@ -105,7 +105,13 @@ class Store(Governing, Keeping, Sharing, Protocol):
         """
 
     async def claim(
-        self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
+        self,
+        *,
+        lease: timedelta,
+        window: int,
+        platforms: Collection[str],
+        per_workspace: int | None = None,
+        but: Collection[Spot] = (),
     ) -> Claim | None:
         """Take the oldest open turn of `platforms` whose conversation nobody holds; None when there is none.
 
@@ -115,7 +121,8 @@ class Store(Governing, Keeping, Sharing, Protocol):
 
         Nothing is claimed where the setting `PAUSED` is `ON`, from the moment when it was kept. No turn is begun in a
         workspace where as many as its setting `WORKSPACE_RUNNING` says, or `per_workspace` where there is none, are held
-        already; None is no limit. One that was begun before and is taken over is not kept waiting for that.
+        already; None is no limit. No turn is begun in the workspaces of `but` either. One that was begun before and is taken
+        over is not kept waiting for that.
 
         A turn of a conversation that is sealed and can't be opened any more is DELIVERING with the error `DAMAGED`, and an
         empty window: nobody else has to wait behind it.

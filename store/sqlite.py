@@ -183,10 +183,16 @@ class SqliteStore(SqliteGoverning, SqliteKeeping, SqliteSharing):
             return None
 
     async def claim(
-        self, *, lease: timedelta, window: int, platforms: Collection[str], per_workspace: int | None = None
+        self,
+        *,
+        lease: timedelta,
+        window: int,
+        platforms: Collection[str],
+        per_workspace: int | None = None,
+        but: Collection[Spot] = (),
     ) -> Claim | None:
         begin = Begin(lease // MICROSECOND, window, per_workspace)
-        return await self._run_now(turns.claim, begin, tuple(platforms))
+        return await self._run_now(turns.claim, begin, tuple(platforms), frozenset(but))
 
     async def renew(self, hold: Hold, *, lease: timedelta) -> Renewal:
         return await self._run_now(turns.renew, hold, lease // MICROSECOND)

@@ -7,7 +7,7 @@ Functions on the writing connection, each inside one transaction; `now` is in mi
 import functools
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -15,6 +15,7 @@ import store.sqlite_sql as sql
 from store import sqlite_accounts as accounts
 from store.errors import LeaseLost, StoreDamaged
 from store.governing import Charge
+from store.keeping import Spot
 from store.rows import LAST, REDO, RETRACT, STOP, Begin, columns_of, delivery_names, time_of
 from store.seals import what_file, what_text
 from store.sqlite_people import take_part
@@ -136,9 +137,9 @@ def _add_attachment(db: sqlite3.Connection, conversation_id: int, message_id: in
     db.execute(sql.ADD_ATTACHMENT, values)
 
 
-def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[str]) -> Claim | None:
+def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[str], but: Collection[Spot]) -> Claim | None:
     """Take the oldest open turn that can be had."""
-    row = _next_turn(db, now, begin.per_workspace, platforms)
+    row = _next_turn(db, now, begin.per_workspace, platforms, but)
     if row is None:
         return None
     turn_id, conversation_id, state, _, address, queued_at, error, until, messages, answered = row[:10]
@@ -332,20 +333,22 @@ def move_answer(db: sqlite3.Connection, conversation_id: int, turn_id: int, answ
 
 
 def _next_turn(
-    db: sqlite3.Connection, now: int, per_workspace: int | None, platforms: Sequence[str]
+    db: sqlite3.Connection, now: int, per_workspace: int | None, platforms: Sequence[str], but: Collection[Spot]
 ) -> tuple[Any, ...] | None:
     """Find the oldest turn that can be had: among the first ones, and if these all wait for something, among all."""
     if not platforms:
         return None
     asked = (now, per_workspace, *platforms)
-    row: tuple[Any, ...] | None = db.execute(_of_platforms(sql.NEXT_TURN, len(platforms)), asked).fetchone()
+    row: tuple[Any, ...] | None = None
+    if not but:
+        row = db.execute(_of_platforms(sql.NEXT_TURN, len(platforms)), asked).fetchone()
     if row is not None:
         return row
     row = db.execute(_of_platforms(sql.LEFT_TURN, len(platforms)), asked).fetchone()
     for first, platform, workspace in db.execute(sql.QUEUED_PLACES).fetchall():
         if row is not None and row[0] < first:
             break
-        if platform in platforms:
+        if platform in platforms and Spot(platform=platform, workspace=workspace) not in but:
             other = db.execute(sql.TURN_OF_PLACE, (now, per_workspace, platform, workspace)).fetchone()
             row = min(filter(None, (row, other)), default=None, key=itemgetter(0))
     return row

@@ -15,10 +15,11 @@ from bot.chat.pacing import Pacers
 from bot.chat.protocol import Surface
 from bot.chat.rules import RuleBook
 from bot.chat.run import LEASE, STORE_PAUSE, TurnRun, TurnSettings, end_all
+from bot.chat.shares import Shares, spot_of
 from bot.chat.terms import Terms, TermsOf
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient
-from store import Claim, ConversationKey, NewMessage, Stopped, Store, StoreError, StoreUnavailable
+from store import Claim, ConversationKey, NewMessage, Spot, Stopped, Store, StoreError, StoreUnavailable
 from store.protocol_sharing import Sharing
 
 POLL = timedelta(seconds=2)
@@ -50,6 +51,9 @@ class Turns:
         self._clock = clock
         self._pacers = Pacers(clock, sharing)
         self._slots = asyncio.Semaphore(settings.concurrent)
+        self._shares = Shares(settings.concurrent, clock)
+        self._beginning: list[ConversationKey] = []
+        """Those of messages that have a slot and are being stored."""
         self._suspects = asyncio.Lock()
         self._woken = asyncio.Event()
         self._runs: dict[int, TurnRun] = {}
@@ -96,13 +100,15 @@ class Turns:
         return await asyncio.shield(task)
 
     async def _accept(self, message: NewMessage) -> int | None:
-        if self._draining or not self._claiming.is_set() or self._slots.locked():
+        self._shares.heard(message.key)
+        if self._draining or not self._claiming.is_set() or self._slots.locked() or spot_of(message.key) in self._left_out():
             conversation_id = await self._store.accept(message)
             if conversation_id is not None:
                 self.wake(conversation_id)
             return conversation_id
         await self._slots.acquire()
         since, changes, claim = self._clock.monotonic(), self._changes, None
+        self._beginning.append(message.key)
         try:
             accepted = await self._store.accept_and_claim(
                 message,
@@ -114,6 +120,7 @@ class Turns:
                 return None
             claim = accepted.claim
         finally:
+            self._beginning.remove(message.key)
             if claim is None:
                 self._slots.release()
         if claim is None:
@@ -241,6 +248,7 @@ class Turns:
                 window=self._settings.history_messages,
                 platforms=tuple(self._surfaces),
                 per_workspace=self._settings.per_workspace,
+                but=self._left_out(),
             )
         except StoreError as exc:
             log.error("turns.claim_failed", reason=str(exc))
@@ -250,6 +258,9 @@ class Turns:
             return None
         self._trouble = None
         return None if claim is None else self._run_of(claim, since, changes)
+
+    def _left_out(self) -> frozenset[Spot]:
+        return self._shares.left_out([*self._beginning, *(run.claim.key for run in self._runs.values())])
 
     def _tell_settled(self) -> None:
         self._settled.set()

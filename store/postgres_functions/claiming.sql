@@ -93,10 +93,11 @@ BEGIN
   END LOOP;
 END $$;
 
--- Take the oldest open turn that can be had. With the state 'again', somebody took the last place of its workspace in this
+-- Take the oldest open turn that can be had, and begin none in the workspaces of `p_but`, each as its platform and its own name. With the state 'again', somebody took the last place of its workspace in this
 -- very moment: then look anew, with no lock held that another one may wait for.
-CREATE FUNCTION parley_claim_$V(p_lease bigint, p_window int, p_platforms text[], p_per_workspace int, p_holder text)
-RETURNS parley_held_$V LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION parley_claim_$V(
+  p_lease bigint, p_window int, p_platforms text[], p_per_workspace int, p_but text[], p_holder text
+) RETURNS parley_held_$V LANGUAGE plpgsql VOLATILE
 SET enable_sort = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
@@ -125,12 +126,12 @@ BEGIN
         SELECT id, conversation_id, true FROM turn WHERE state = 'queued' AND queued_platform IS NULL
         ORDER BY 1) o JOIN conversation k ON k.id = o.conversation_id
       WHERE k.lease_until <= v_now AND k.platform = ANY (p_platforms)
-        AND (NOT o.queued OR k.platform || ' ' || k.workspace <> ALL (coalesce(v_full, '{}')))
+        AND (NOT o.queued OR k.platform || ' ' || k.workspace <> ALL (coalesce(v_full, '{}') || p_but))
         AND NOT parley_is_paused_$V(k.platform, k.workspace, k.channel)
       ORDER BY o.id LIMIT 1 FOR NO KEY UPDATE OF k SKIP LOCKED;
     IF NOT FOUND THEN
       v_full := coalesce(v_full, parley_full_$V(p_per_workspace));
-      v_place := parley_next_workspace_$V(p_platforms, v_full);
+      v_place := parley_next_workspace_$V(p_platforms, v_full || p_but);
       IF v_place.platform IS NULL THEN
         RETURN v;
       END IF;

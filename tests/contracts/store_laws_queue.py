@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from store import ON, PAUSED, Claim, ConversationKey, Setting, Store, TurnState
+from store import ON, PAUSED, Claim, ConversationKey, Setting, Spot, Store, TurnState
 from store.rows import FIRST_ONES
 from tests.contracts.store_words import AT, LEASE, OVER, PLATFORMS, answer, message, nothing_to_do, room, say, take
 
@@ -60,6 +60,28 @@ class QueueLaws:
         third = await begin(store, 1)
         assert third is not None
         assert third.key.workspace == "T1"
+
+    @pytest.mark.parametrize("many", [1, MANY])
+    async def test_workspaces_that_are_left_out_are_stepped_over_but_what_was_begun_there_goes_on(
+        self, store: Store, many: int
+    ) -> None:
+        await flood(store, *rooms()[:many])
+        gone = await store.claim(lease=OVER, window=1, platforms=PLATFORMS)
+        assert gone is not None
+        await flood(store, *rooms("T3")[:many])
+        await say(store, "hello", key=FREE)
+        but = [Spot(platform="slack", workspace="T1"), Spot(platform="slack", workspace="T3")]
+
+        async def next_one() -> Claim | None:
+            return await store.claim(lease=LEASE, window=1, platforms=PLATFORMS, but=but)
+
+        first, second = await next_one(), await next_one()
+        assert first is not None
+        assert second is not None
+        assert [first.hold.turn_id, second.key] == [gone.hold.turn_id, FREE]
+        assert await next_one() is None
+        if many > 1:
+            assert (await take(store)).key.workspace == "T1"
 
     async def test_what_waits_behind_a_platform_that_is_not_asked_for_is_claimed(self, store: Store) -> None:
         await flood(store, *rooms())

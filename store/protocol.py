@@ -259,8 +259,8 @@ class Store(Governing, Keeping, Sharing, Protocol):
 
         A turn that loses its last message is cancelled. If its reply is shown in part or in full, or may be (it was
         UNDELIVERABLE), or somebody holds it, it is claimed once more with the error `RETRACTED` and without an answer, to
-        take the reply back. The names stay known: a redelivery does not bring the message back. A name that is not kept here
-        is no error.
+        take the reply back. The names stay known: a redelivery does not bring the message back. So does a name that is not
+        kept here, unless its channel is "": its message may be in another process's hands, and does not come in later.
         """
 
     async def close(

@@ -69,7 +69,12 @@ def delivery_names(event_id: str, message_id: str, key: ConversationKey) -> tupl
     """Name a delivery and its message, as they are known again; "" for a delivery that has no name."""
     # Ids come first: platforms number upwards, so new names stand together at the end of their index.
     event = "\x1f".join((event_id, "e", key.workspace, key.platform)) if event_id else ""
-    return event, "\x1f".join((message_id, "m", key.channel, key.workspace, key.platform))
+    return event, known_name(key.platform, key.workspace, key.channel, message_id)
+
+
+def known_name(platform: str, workspace: str, channel: str, message_id: str) -> str:
+    """Name a message as it is known again."""
+    return "\x1f".join((message_id, "m", channel, workspace, platform))
 
 
 class _Draft:

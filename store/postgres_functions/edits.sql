@@ -166,6 +166,12 @@ BEGIN
   RETURN v_gone;
 END $$;
 
+-- Let messages be known already that have these names, so that none of them comes in any more.
+CREATE FUNCTION parley_bar_$V(p_names text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  INSERT INTO seen (name, at) SELECT n, parley_now_$V() FROM unnest(p_names) n ON CONFLICT DO NOTHING;
+END $$;
+
 -- Erase users' messages for good. Their conversations are locked in the order of their numbers, as by everybody.
 CREATE FUNCTION parley_retract_$V(p_messages bigint[], p_stones text[]) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN

@@ -1,5 +1,7 @@
 """Laws of deleted messages: they are erased with the answers that came of them alone, and what is shown is taken back."""
 
+import asyncio
+
 import pytest
 
 from store import RETRACTED, Attachment, Claim, Ending, LeaseLost, Store, TurnState
@@ -214,6 +216,23 @@ class RetractLaws:
         assert await store.accept_and_claim(given, lease=LEASE, window=9) is None
         assert await store.retract([named("M-1")]) == ()
         assert await read(store, conversation_id) == []
+        assert await nothing_to_do(store)
+
+    async def test_a_message_that_is_deleted_before_it_arrives_does_not_come_in(self, store: Store) -> None:
+        late, elsewhere = message("one", message_id="M-1"), message("two", message_id="M-1", key=room("C2"))
+        assert await store.retract([named("M-1"), named("M-2", key=room(""))]) == ()
+        assert await store.accept(late) is None
+        assert await store.accept_and_claim(late, lease=LEASE, window=9) is None
+        assert await store.accept(elsewhere) is not None
+        assert await store.accept(message("three", message_id="M-2", key=room("C3"))) is not None
+
+    async def test_a_message_that_is_deleted_while_it_arrives_is_not_kept(self, store: Store) -> None:
+        for number in range(20):
+            key, name = room(f"C{number}"), f"M-{number}"
+            coming = [store.accept(message("one", message_id=name, key=key)), store.retract([named(name, key=key)])]
+            await asyncio.gather(*(coming if number % 2 else reversed(coming)))
+            found = await store.find(key)
+            assert found is None or await read(store, found.id) == []
         assert await nothing_to_do(store)
 
     async def test_attachments_go_with_their_message(self, store: Store) -> None:

@@ -259,6 +259,7 @@ class StoreModel:
         touched: dict[int, ModelConversation] = {}
         losers: list[tuple[ModelConversation, ModelTurn]] = []
         for message_id in message_ids:
+            self.seen.add((channel, message_id))
             for id_, one in self.where(channel, message_id):
                 position = one.names.pop(message_id)
                 del one.said[position]

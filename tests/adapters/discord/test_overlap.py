@@ -67,7 +67,7 @@ async def test_each_message_is_answered_once(monkeypatch: pytest.MonkeyPatch, da
         thread = await general.start_thread("bread")
         for place in (general, thread, general, thread):
             await people.ask(place)
-        await people.answered()
+            await people.answered()  # what else is said in the thread until then joins the answer
         await delivered(people)
         await people.answered()
         assert len(taken) == 2 * len(people.asked)

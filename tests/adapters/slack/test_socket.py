@@ -98,9 +98,8 @@ async def test_a_pong_is_enough_to_show_that_a_socket_lives() -> None:
         (socket,) = slack.sockets
         for _ in range(30):
             await ear.clock.advance(timedelta(seconds=5))
-            await asyncio.sleep(
-                0.2
-            )  # ten pings; a busy machine may stand still for two seconds before it looks like silence
+            # Ten pings: a busy machine may stand still for two seconds and not look silent.
+            await asyncio.sleep(0.2)
         assert slack.sockets == [socket]
 
 

@@ -5,7 +5,6 @@ and all others wait for as long as its queue does (seen: 32 turns of a flooded o
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
 from datetime import timedelta
 
 from bot.clock import Clock
@@ -26,6 +25,8 @@ class Shares:
         self._slots = slots
         self._clock = clock
         self._heard: OrderedDict[Spot, timedelta] = OrderedDict()
+        self._running: Counter[Spot] = Counter()
+        self._taken = 0
 
     def heard(self, key: ConversationKey) -> None:
         """Reckon with a workspace from now on."""
@@ -35,16 +36,28 @@ class Shares:
         while len(self._heard) > MOST or now - next(iter(self._heard.values())) > RECENT:
             self._heard.popitem(last=False)
 
-    def left_out(self, running: Iterable[ConversationKey]) -> frozenset[Spot]:
+    def took(self, key: ConversationKey) -> None:
+        """Note that a workspace has one more slot."""
+        self._running[spot_of(key)] += 1
+        self._taken += 1
+
+    def gave_back(self, key: ConversationKey) -> None:
+        """Note that a workspace has one slot less."""
+        spot = spot_of(key)
+        self._running[spot] -= 1
+        self._taken -= 1
+        if not self._running[spot]:
+            del self._running[spot]
+
+    def left_out(self) -> frozenset[Spot]:
         """Name the workspaces that have their part already, when of all slots only the kept ones are free.
 
         A workspace's part is what it would have if the slots were divided among all that were heard lately, one at least.
         """
-        counts = Counter(map(spot_of, running))
-        if counts.total() < self._slots - self._slots // KEPT:
+        if self._taken < self._slots - self._slots // KEPT:
             return frozenset()
-        part = max(1, self._slots // len(self._heard.keys() | counts.keys()))
-        return frozenset(spot for spot, count in counts.items() if count >= part)
+        part = max(1, self._slots // len(self._heard.keys() | self._running.keys()))
+        return frozenset(spot for spot, count in self._running.items() if count >= part)
 
 
 def spot_of(key: ConversationKey) -> Spot:

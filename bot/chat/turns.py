@@ -19,7 +19,7 @@ from bot.chat.shares import Shares, spot_of
 from bot.chat.terms import Terms, TermsOf
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import LLMClient
-from store import Claim, ConversationKey, NewMessage, Spot, Stopped, Store, StoreError, StoreUnavailable
+from store import Claim, ConversationKey, NewMessage, Stopped, Store, StoreError, StoreUnavailable
 from store.protocol_sharing import Sharing
 
 POLL = timedelta(seconds=2)
@@ -52,8 +52,6 @@ class Turns:
         self._pacers = Pacers(clock, sharing)
         self._slots = asyncio.Semaphore(settings.concurrent)
         self._shares = Shares(settings.concurrent, clock)
-        self._beginning: list[ConversationKey] = []
-        """Those of messages that have a slot and are being stored."""
         self._suspects = asyncio.Lock()
         self._woken = asyncio.Event()
         self._runs: dict[int, TurnRun] = {}
@@ -101,14 +99,15 @@ class Turns:
 
     async def _accept(self, message: NewMessage) -> int | None:
         self._shares.heard(message.key)
-        if self._draining or not self._claiming.is_set() or self._slots.locked() or spot_of(message.key) in self._left_out():
+        has_room = not self._slots.locked() and spot_of(message.key) not in self._shares.left_out()
+        if self._draining or not self._claiming.is_set() or not has_room:
             conversation_id = await self._store.accept(message)
             if conversation_id is not None:
                 self.wake(conversation_id)
             return conversation_id
         await self._slots.acquire()
         since, changes, claim = self._clock.monotonic(), self._changes, None
-        self._beginning.append(message.key)
+        self._shares.took(message.key)
         try:
             accepted = await self._store.accept_and_claim(
                 message,
@@ -120,7 +119,7 @@ class Turns:
                 return None
             claim = accepted.claim
         finally:
-            self._beginning.remove(message.key)
+            self._shares.gave_back(message.key)
             if claim is None:
                 self._slots.release()
         if claim is None:
@@ -248,7 +247,7 @@ class Turns:
                 window=self._settings.history_messages,
                 platforms=tuple(self._surfaces),
                 per_workspace=self._settings.per_workspace,
-                but=self._left_out(),
+                but=self._shares.left_out(),
             )
         except StoreError as exc:
             log.error("turns.claim_failed", reason=str(exc))
@@ -258,9 +257,6 @@ class Turns:
             return None
         self._trouble = None
         return None if claim is None else self._run_of(claim, since, changes)
-
-    def _left_out(self) -> frozenset[Spot]:
-        return self._shares.left_out([*self._beginning, *(run.claim.key for run in self._runs.values())])
 
     def _tell_settled(self) -> None:
         self._settled.set()
@@ -300,9 +296,11 @@ class Turns:
         self._runs[conversation_id] = run
         self._carried_out[conversation_id] = task
         self._tasks.add(task)
+        self._shares.took(run.claim.key)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            self._shares.gave_back(run.claim.key)
             if self._runs.get(conversation_id) is run:
                 del self._runs[conversation_id]
                 del self._carried_out[conversation_id]

@@ -68,7 +68,9 @@ def test_nobody_is_left_out_who_has_nothing_or_while_there_is_room(slots: int, r
     shares, counts = Shares(slots, FakeClock()), Counter(running)
     for workspace in heard:
         shares.heard(key(workspace))
-    left_out = shares.left_out(key(workspace, channel) for channel, workspace in enumerate(running))
+    for workspace in running:
+        shares.took(key(workspace))
+    left_out = shares.left_out()
     assert left_out <= {spot(workspace) for workspace in counts}
     if len(running) < slots - slots // 4:
         assert not left_out
@@ -76,17 +78,23 @@ def test_nobody_is_left_out_who_has_nothing_or_while_there_is_room(slots: int, r
         assert not left_out, "nobody else is there"
     known = len(heard | counts.keys()) or 1
     assert all(counts[workspace] >= max(1, slots // known) for workspace in counts if spot(workspace) in left_out)
+    for workspace in running:
+        shares.gave_back(key(workspace))
+    assert not shares.left_out()
+    assert not shares._running
 
 
 def test_who_was_not_heard_for_long_is_not_reckoned_with() -> None:
     clock = FakeClock()
-    shares, running = Shares(8, clock), [key("flood", channel) for channel in range(6)]
+    shares = Shares(8, clock)
+    for channel in range(6):
+        shares.took(key("flood", channel))
     shares.heard(key("quiet"))
     shares.heard(key("flood"))
-    assert shares.left_out(running) == {spot("flood")}
+    assert shares.left_out() == {spot("flood")}
     clock._passed += RECENT + timedelta(seconds=1)
     shares.heard(key("flood"))
-    assert shares.left_out(running) == frozenset()
+    assert shares.left_out() == frozenset()
 
 
 def test_of_very_many_workspaces_the_latest_are_remembered() -> None:

@@ -93,8 +93,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- Take the oldest open turn that can be had, and begin none in the workspaces of `p_but`, each as its platform and its own name. With the state 'again', somebody took the last place of its workspace in this
--- very moment: then look anew, with no lock held that another one may wait for.
+-- Take the oldest open turn that can be had, and begin none in the workspaces of `p_but`, each as its platform and its own
+-- name. With the state 'again', somebody took the last place of its workspace in this very moment: then look anew, with no lock
+-- held that another one may wait for.
 CREATE FUNCTION parley_claim_$V(
   p_lease bigint, p_window int, p_platforms text[], p_per_workspace int, p_but text[], p_holder text
 ) RETURNS parley_held_$V LANGUAGE plpgsql VOLATILE

@@ -15,8 +15,8 @@ CREATE FUNCTION parley_free_$V(p_dead text[]) RETURNS void LANGUAGE plpgsql VOLA
 DECLARE
   v record;
 BEGIN
-  -- A process of an older program does not say that it is the holder, so it may be taken for a dead one's successor and lose
-  -- its turn: it is fenced, and whoever takes the turn goes on with it.
+  -- An older program beside this one does not say that it holds a conversation. Where one of the dead did so before, the turn
+  -- is taken from it: it is fenced, and whoever takes the turn goes on with it.
   UPDATE conversation c SET lease_until = 0 FROM parley_held_now_$V() h
     WHERE c.id = h.id AND c.lease_until > parley_now_$V() AND c.holder = ANY (p_dead);
   FOR v IN SELECT r.name, array_agg(r.replica) AS gone FROM replica r WHERE r.holder = ANY (p_dead) GROUP BY r.name LOOP

@@ -1,6 +1,7 @@
 """What the tests of whole processes share: one helper that forks them, one model server, one PostgreSQL, a shell each."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.e2e.servers import Model, model_server
 from tests.e2e.shell import Shell
 from tests.e2e.zygote import Zygote, zygote
 from tests.engines.postgres import PostgresServer
+from tests.fakes.slack import FakeSlackThread
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,13 @@ def server() -> Iterator[PostgresServer]:
 def database(server: PostgresServer) -> str:
     """The address of an empty database."""
     return server.database()
+
+
+@pytest.fixture
+def slack() -> Iterator[FakeSlackThread]:
+    """A Slack that soon delivers again what nobody acknowledged."""
+    with FakeSlackThread(retry_after=[timedelta(seconds=1)] * 5) as fake:
+        yield fake
 
 
 @pytest.fixture

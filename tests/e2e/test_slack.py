@@ -6,7 +6,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from tests.e2e.ledger import read_ledger
 from tests.e2e.servers import Model
 from tests.e2e.zygote import Zygote
 from tests.fakes.slack import Channel, FakeSlackThread
-
-SOON = [timedelta(seconds=1)] * 5
-
-
-@pytest.fixture
-def slack() -> Iterator[FakeSlackThread]:
-    with FakeSlackThread(retry_after=SOON) as fake:
-        yield fake
 
 
 @pytest.fixture

@@ -2,25 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.bots import WITHIN, bot_in
 from tests.e2e.ledger import read_database
+from tests.e2e.replica import Replica
 from tests.e2e.servers import Model
 from tests.e2e.zygote import Zygote
 from tests.fakes.slack import FakeSlackThread
-from tests.trials.replicas import Replica
-
-SOON = [timedelta(seconds=1)] * 5
-
-
-@pytest.fixture
-def slack() -> Iterator[FakeSlackThread]:
-    with FakeSlackThread(retry_after=SOON) as fake:
-        yield fake
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.engines.postgres import PostgresServer
 from tests.fakes.clock import FakeClock
 from tests.fakes.surface import FakeSurface
 from tests.trials.awaits import TURN_TASKS, at_await
+from tests.trials.tally import Tally
 from tests.trials.trial import Figure, Ground, Trial
 
 KEPT = ConversationKey(platform="kept", workspace="K1", channel="C1")
@@ -50,7 +51,7 @@ Probe = Callable[[], int]
 
 
 @dataclass
-class Counts:
+class Counts(Tally):
     """What was seen on all engines."""
 
     cancellations: int = 0
@@ -62,11 +63,6 @@ class Counts:
     ill_answered: int = 0
     leaked: int = 0
     tasks_left: int = 0
-    seen: list[str] = field(default_factory=list)
-
-    def wrong(self, count: str, words: str) -> None:
-        setattr(self, count, getattr(self, count) + 1)
-        self.seen.append(words)
 
 
 class Calls:

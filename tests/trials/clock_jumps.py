@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from bot.chat.policy import Rules
@@ -15,6 +15,7 @@ from store import ConversationKey, Store, open_store
 from tests.chat.chatting import PLATFORM, Chat, chatting, until
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface
+from tests.trials.tally import Tally
 from tests.trials.trial import Figure
 
 TTL = timedelta(days=30)
@@ -28,7 +29,7 @@ APART = timedelta(minutes=5)
 
 
 @dataclass
-class Jumps:
+class Jumps(Tally):
     """What was seen."""
 
     jumps: int = 0
@@ -37,7 +38,6 @@ class Jumps:
     never_deleted: int = 0
     ill_answered: int = 0
     turns: int = 0
-    seen: list[str] = field(default_factory=list)
 
     def figures(self) -> list[Figure]:
         return [
@@ -46,10 +46,6 @@ class Jumps:
             Figure(name="conversations kept for ever", value=self.never_deleted, at_most=0, of=self.looks),
             Figure(name="turns with jumps not answered once", value=self.ill_answered, at_most=0, of=self.turns),
         ]
-
-    def wrong(self, count: str, words: str) -> None:
-        setattr(self, count, getattr(self, count) + 1)
-        self.seen.append(words)
 
 
 class _Walk:

@@ -19,6 +19,7 @@ from store import StoreDamaged, open_store
 from store.sealing import key_of
 from tests.e2e.shell import Shell
 from tests.e2e.zygote import Zygote
+from tests.trials.tally import Tally
 
 PAGE = 4096
 USERS = ("ada", "ben", "cid")
@@ -30,7 +31,7 @@ REFUSALS = (exits.DATA, exits.BUSY, exits.CONFIG)
 
 
 @dataclass
-class Counts:
+class Counts(Tally):
     """What was seen in all files."""
 
     files: int = 0
@@ -45,11 +46,6 @@ class Counts:
     lost: int = 0
     changed_sealed: int = 0
     changed_plain: int = 0
-    seen: list[str] = field(default_factory=list)
-
-    def wrong(self, count: str, words: str) -> None:
-        setattr(self, count, getattr(self, count) + 1)
-        self.seen.append(words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from tests.e2e.replica import Replica, moment
 from tests.e2e.servers import Model
 from tests.trials.auditing import Account, audit, named
 from tests.trials.engines import ENGINES, Kept, PostgresDatabase, kept_in
 from tests.trials.platforms import platforms
-from tests.trials.replicas import Replica, moment
 from tests.trials.rigs import rig
 from tests.trials.scenes import Scene, play_all
 from tests.trials.stage_discord import DiscordStage

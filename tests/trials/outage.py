@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from bot.adapters.discord.catch_up import OLDEST
 from bot.chat.words import unanswered
 from tests.e2e.ledger import Ledger
+from tests.e2e.replica import Replica
 from tests.trials.auditing import Account, account_of, named
 from tests.trials.engines import kept_in
-from tests.trials.replicas import Replica
 from tests.trials.rigs import Rig, rig
 from tests.trials.scenes import Scene, all_or_one, play_all
 from tests.trials.stage_times import TimedDiscord, TimedSlack, TimedStage

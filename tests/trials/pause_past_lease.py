@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.e2e.ledger import Ledger
+from tests.e2e.replica import Replica
 from tests.engines.postgres import PostgresServer
 from tests.trials.auditing import Account, named, settled_account
 from tests.trials.engines import PostgresDatabase
 from tests.trials.platforms import platforms
-from tests.trials.replicas import Replica
 from tests.trials.rigs import SHORT_LEASE, Rig, rig
 from tests.trials.stages import Stage
 from tests.trials.trial import Figure, Ground, Trial

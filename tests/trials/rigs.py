@@ -10,11 +10,11 @@ from typing import Any, Generic, TypeVar
 
 from tests.e2e.bots import Bot, bot_in
 from tests.e2e.ledger import Ledger
+from tests.e2e.replica import Replica
 from tests.e2e.servers import Model, model_server
 from tests.e2e.zygote import zygote
 from tests.fakes.threaded import FakeInThread
 from tests.trials.engines import Kept
-from tests.trials.replicas import Replica
 from tests.trials.stages import PATIENCE, Platform
 from tests.trials.waiting import wait_for
 

@@ -23,6 +23,7 @@ from tests.engines.postgres import PostgresServer, Shutdown
 from tests.trials.damages import Counts as Damages
 from tests.trials.damages import damage
 from tests.trials.rooms import DiscordRooms, Rooms, SlackRooms, begin
+from tests.trials.tally import Tally
 from tests.trials.trial import Figure, Ground, Trial
 
 PLACES = 3
@@ -36,7 +37,7 @@ Trouble = AbstractContextManager[None]
 
 
 @dataclass
-class Counts:
+class Counts(Tally):
     """What was seen in all troubles."""
 
     troubles: Counter[str] = field(default_factory=Counter)
@@ -47,11 +48,6 @@ class Counts:
     crashed: int = 0
     touched: int = 0
     recoveries: list[float] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-
-    def wrong(self, count: str, words: str, by: int = 1) -> None:
-        setattr(self, count, getattr(self, count) + by)
-        self.seen.append(words)
 
 
 def _full_in_a_pipe(helper: Zygote, home: Path, rng: random.Random, counts: Counts) -> None:

@@ -6,7 +6,7 @@ import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface
 from tests.trials.awaits import TURN_TASKS, at_await
 from tests.trials.clock_jumps import Jumps, jump_about, jump_during_turns, two_replicas_apart
+from tests.trials.tally import Tally
 from tests.trials.trial import Figure, Ground, Trial
 
 TTL = timedelta(days=30)
@@ -35,7 +36,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass
-class Counts:
+class Counts(Tally):
     """What was seen in all interleavings."""
 
     interleavings: int = 0
@@ -46,8 +47,6 @@ class Counts:
     kept: int = 0
     """Old conversations that a sweep left, though nothing spoke for them."""
     stray_rows: int = 0
-    seen: list[str] = field(default_factory=list)
-    """What was wrong, in words."""
 
 
 class AheadClock:
@@ -221,9 +220,8 @@ class Interleaving:
             return []
 
     def _wrong(self, count: str, words: str) -> None:
-        setattr(self.counts, count, getattr(self.counts, count) + 1)
         mode = "beside" if self.beside else "held"
-        self.counts.seen.append(f"{self.script.__name__} at await {self.at}, {mode}: {words}")
+        self.counts.wrong(count, f"{self.script.__name__} at await {self.at}, {mode}: {words}")
 
 
 @asynccontextmanager

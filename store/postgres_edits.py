@@ -9,7 +9,7 @@ from store.arguments import require_read
 from store.errors import refuse_unstorable
 from store.postgres_erasing import PostgresErasing
 from store.postgres_rows import conversation_of
-from store.rows import ROLES, columns_of_name, known_name
+from store.rows import ROLES, columns_of_name, known_names
 from store.seals import what_file, what_text
 from store.tombstones import Kind
 from store.values import Ending, Feedback, Hold, Located, MessageName, Redo, Revised, TurnFacts, TurnState
@@ -66,7 +66,7 @@ class PostgresEdits(PostgresErasing):
         columns = [columns_of_name(name) for name in names]
         with self._begun():
             # Before it is looked for: what somebody takes in at this moment is waited for here, and found after that.
-            await self._one("bar", sorted(known_name(*columns_of_name(name)) for name in names if name.channel))
+            await self._one("bar", known_names(columns))
             found = await self._all("all_said", *([row[n] for row in columns] for n in range(4)))
             if not found:
                 return ()

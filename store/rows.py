@@ -1,6 +1,6 @@
 """What the rows of every engine have in common: times and roles as numbers, names as columns, values made of columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -75,6 +75,11 @@ def delivery_names(event_id: str, message_id: str, key: ConversationKey) -> tupl
 def known_name(platform: str, workspace: str, channel: str, message_id: str) -> str:
     """Name a message as it is known again."""
     return "\x1f".join((message_id, "m", channel, workspace, platform))
+
+
+def known_names(columns: Iterable[tuple[str, str, str, str]]) -> list[str]:
+    """Name messages by the columns of their names, in one order everywhere; where there is no channel, none can be known."""
+    return sorted(known_name(*column) for column in columns if column[2])
 
 
 class _Draft:

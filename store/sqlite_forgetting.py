@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import store.sqlite_sql_keeping as sql
 from store.forgetting import Person, name_of
-from store.rows import LAST, known_name
+from store.rows import LAST, known_names
 from store.sqlite_conversations import delete as erase_conversation
 from store.sqlite_edits import Name, find, take_out
 from store.sqlite_ledger import Ledger, enter
@@ -58,8 +58,7 @@ def delete(db: sqlite3.Connection, now: int, ledger: Ledger, conversation_id: in
 
 def retract(db: sqlite3.Connection, now: int, ledger: Ledger, names: Collection[Name]) -> tuple[int, ...]:
     """Erase users' messages for good, with the answers that came of them alone; what is not here does not come in later."""
-    known_places = [(platform, workspace, channel, id) for platform, workspace, channel, id in names if channel]
-    db.executemany(SEE_ONE, [(known_name(*name), now) for name in known_places])
+    db.executemany(SEE_ONE, [(name, now) for name in known_names(names)])
     rows = list({row[0]: row for name in names for row in find(db, name)}.values())
     if not rows:
         return ()

@@ -26,7 +26,6 @@ class Shares:
         self._clock = clock
         self._heard: OrderedDict[Spot, timedelta] = OrderedDict()
         self._running: Counter[Spot] = Counter()
-        self._taken = 0
 
     def heard(self, key: ConversationKey) -> None:
         """Reckon with a workspace from now on."""
@@ -39,13 +38,11 @@ class Shares:
     def took(self, key: ConversationKey) -> None:
         """Note that a workspace has one more slot."""
         self._running[spot_of(key)] += 1
-        self._taken += 1
 
     def gave_back(self, key: ConversationKey) -> None:
         """Note that a workspace has one slot less."""
         spot = spot_of(key)
         self._running[spot] -= 1
-        self._taken -= 1
         if not self._running[spot]:
             del self._running[spot]
 
@@ -54,7 +51,7 @@ class Shares:
 
         A workspace's part is what it would have if the slots were divided among all that were heard lately, one at least.
         """
-        if self._taken < self._slots - self._slots // KEPT:
+        if self._running.total() < self._slots - self._slots // KEPT:
             return frozenset()
         part = max(1, self._slots // len(self._heard.keys() | self._running.keys()))
         return frozenset(spot for spot, count in self._running.items() if count >= part)

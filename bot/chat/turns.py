@@ -119,8 +119,8 @@ class Turns:
                 return None
             claim = accepted.claim
         finally:
-            self._shares.gave_back(message.key)
             if claim is None:
+                self._shares.gave_back(message.key)
                 self._slots.release()
         if claim is None:
             self.wake(accepted.conversation_id)
@@ -205,6 +205,7 @@ class Turns:
                     self._slots.release()
                     await self._rest()
                 else:
+                    self._shares.took(run.claim.key)
                     self._start(run)
         except asyncio.CancelledError:
             await self._hand_back()
@@ -296,7 +297,6 @@ class Turns:
         self._runs[conversation_id] = run
         self._carried_out[conversation_id] = task
         self._tasks.add(task)
-        self._shares.took(run.claim.key)
 
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)

@@ -193,15 +193,15 @@ class Soak(Scene):
             counts.samples.append(sample(bot.life.pid))
             counts.sizes.append((time.monotonic(), kept.bytes))
 
-        restart_every = min(RESTART_SECONDS, self._seconds / 2)
+        surely = self._seconds / 3  # whoever is called so often on average is called once at least, whatever the seed
         timers = [
             Timer(1 / TURNS_A_SECOND, people.talk, self._rng, steady=True),
-            Timer(TROUBLE_SECONDS, trouble, self._rng),
-            Timer(min(CUT_SECONDS, self._seconds / 2), cut, self._rng),
-            Timer(MODEL_TROUBLE_SECONDS, model_trouble, self._rng),
+            Timer(min(TROUBLE_SECONDS, surely), trouble, self._rng),
+            Timer(min(CUT_SECONDS, surely), cut, self._rng),
+            Timer(min(MODEL_TROUBLE_SECONDS, surely), model_trouble, self._rng),
             Timer(LOOK_SECONDS if self._long else 0.5, look, self._rng, steady=True),
             Timer(FORGET_SECONDS, stage.forget, self._rng, steady=True),
-            Timer(restart_every, restart, self._rng, steady=True),
+            Timer(min(RESTART_SECONDS, surely), restart, self._rng, steady=True),
         ]
         while (now := time.monotonic()) < began + self._seconds:
             self.done = int(now - began)

@@ -182,6 +182,7 @@ class Reply:
         for task in (self._sender, self._sign):
             if not task.cancelled() and (failure := task.exception()):
                 log.debug("delivery.ended", task=task.get_name(), error=type(failure).__name__)
+        del self._sender, self._sign, task  # what ended them holds their frames, and these hold us
 
     def show(self, text: str) -> None:
         """Let people see `text`, the whole of the reply so far, when its time comes; never waits.

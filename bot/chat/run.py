@@ -109,7 +109,7 @@ class TurnRun:
         self._address: Address
         """Known from the beginning of the work: one that can't be read ends the turn, and must not end who claimed it."""
         self._revised = False
-        self._paused = self._stopped = False
+        self._paused = self._stopped = self._over = False
         self._doubt = asyncio.Event()
         # What the model read last, for the remarks on files under its answer.
         self._read, self._tokens = claim.window, settings.history_tokens
@@ -143,16 +143,17 @@ class TurnRun:
             self.stop()
 
     def news(self) -> None:
-        self._generation.news()
+        if not self._over:
+            self._generation.news()
 
     def stop(self) -> None:
         self._stopped = True
-        self._generation.stop()
+        self._end_generation()
 
     def pause(self) -> None:
         """End as by `stop` if something is visible, else let go of the turn: it is carried out when that is resumed."""
         self._paused = True
-        self._generation.stop()
+        self._end_generation()
 
     def doubt(self) -> None:
         """Ask the store at once whether the turn goes on: what it answers may have been edited or deleted."""
@@ -171,6 +172,15 @@ class TurnRun:
         turn = self.claim.turn
         structlog.contextvars.bind_contextvars(turn=turn.id, conversation=turn.conversation_id)
         log.info("turn.claimed", platform=self.claim.key.platform, attempt=turn.attempts, recovered=self.claim.recovered)
+        try:
+            await self._hold(pacers, former)
+        finally:  # they hold us, too: the window would stay in memory until Python looks for such circles
+            self._over, self._reply = True, None
+            del self._generation
+
+    async def _hold(self, pacers: Pacers, former: asyncio.Task[None] | None) -> None:
+        """Do the work for as long as the lease is kept."""
+        turn = self.claim.turn
         work = asyncio.create_task(self._work(pacers, former), name=f"work on turn {turn.id}")
         renewal = asyncio.create_task(self._keep_lease(), name=f"lease of turn {turn.id}")
         try:
@@ -290,6 +300,10 @@ class TurnRun:
 
     async def _generate(self) -> Outcome:
         return await self._generation.run(self.claim.window)
+
+    def _end_generation(self) -> None:
+        if not self._over:
+            self._generation.stop()
 
     async def _generate_alone(self) -> Outcome:
         """Ask the model while no other suspect does, so that the death of the process would tell who is the reason."""

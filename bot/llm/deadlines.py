@@ -52,6 +52,7 @@ class Alarm:
     ) -> None:
         if self._bell is not None:
             self._bell.cancel()
+            self._bell = None  # what ends it holds its frame, and that holds us
 
     def set(self, due: timedelta) -> None:
         """Move the alarm to `due` on the clock's stopwatch."""

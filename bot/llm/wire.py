@@ -15,14 +15,16 @@ import httpx
 from bot.clock import Clock
 from bot.llm import failures
 from bot.llm.answer import ALIVE, Answer, Feed
+from bot.llm.connections import Connections
 from bot.llm.deadlines import Deadlines, Watch
 from bot.llm.protocol import Delta, LLMError, LLMRejected, LLMTimeout, LLMUnavailable, StreamBroken
 from bot.llm.sse import BodyDecoder, Comment, Decoder, SseDecoder
 
 MAX_BYTES = 8 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
-# After the answer is delivered: how long to wait for the end of the body, so that the connection can be used again.
-_DRAIN = timedelta(milliseconds=250)
+# After the answer is delivered: how long to wait for the end of the body, so that the connection can be used again. Servers
+# send it together with the end mark; to wait for longer than a handshake takes would gain nothing.
+_DRAIN = timedelta(milliseconds=50)
 
 Compose = Callable[[frozenset[str]], Mapping[str, object]]
 """How a dialect writes a request, given the parameters that the server has refused before."""
@@ -58,8 +60,7 @@ class Wire:
             timeout=None,  # noqa: S113 - the deadlines are ours, see `deadlines`
             trust_env=False,
             follow_redirects=False,
-            # Idle ones end after 5 s. A limit would count those in use too, and beyond it close each as its answer ends.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            transport=Connections(clock),
         )
 
     async def aclose(self) -> None:
@@ -81,6 +82,7 @@ class Wire:
                     yield deltas
             finally:
                 await response.aclose()
+                response.stream = httpx.ByteStream(b"")  # httpx's own holds its response
 
     async def _open(self, watch: Watch, path: str, compose: Compose) -> httpx.Response:
         """Send the request, without the parameters that the server turns out not to know."""
@@ -165,9 +167,11 @@ class Wire:
                     if answer.spoke and not isinstance(exc, StreamBroken | LLMTimeout):
                         raise StreamBroken(str(exc)) from exc
                     raise
-            for delta in answer.end():
-                yield delta
-            await self._drain(watch, chunks)
+            try:
+                for delta in answer.end():
+                    yield delta
+            finally:  # whoever has the last delta reads no further
+                await self._drain(watch, chunks)
 
     async def _chunks(self, watch: Watch, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """Give the body as it arrives, and an empty chunk for its end."""
@@ -200,7 +204,7 @@ class Wire:
             async for _ in chunks:
                 pass
         except LLMError:
-            pass  # the answer is delivered; only this connection can't be used again
+            pass  # the answer is whole; only this connection can't be used again
 
 
 def _is_plain(response: httpx.Response) -> bool:

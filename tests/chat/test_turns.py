@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from bot.chat.delivery import Reply
+from bot.chat.generation import Generation
 from bot.chat.protocol import Address, Place
-from bot.chat.run import DELIVERIES, LEASE, TurnSettings, nonce
+from bot.chat.run import DELIVERIES, LEASE, TurnRun, TurnSettings, nonce
 from bot.llm.protocol import (
     Finish,
     FinishReason,
@@ -17,10 +19,11 @@ from bot.llm.protocol import (
     StreamBroken,
     Usage,
 )
-from store import Answer, Ending, LeaseLost, StoreUnavailable, Turn, TurnState, open_store
+from store import Answer, Ending, LeaseLost, Message, StoreUnavailable, Turn, TurnState, open_store
 from tests.chat.chatting import PLATFORM, cancelled, chatting, until
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
+from tests.uncollected import uncollected
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +50,17 @@ async def test_the_model_reads_the_persona_and_what_was_said_before() -> None:
             (PromptRole.ASSISTANT, "Hello Ada."),
             (PromptRole.USER, "Who am I?"),
         ]
+
+
+async def test_a_turn_that_is_over_is_out_of_memory_at_once() -> None:
+    """Windows and pictures would else stay until Python looks for what only refers to itself: that costs a pause."""
+    async with chatting("Hello Ada.", "You are Ada.") as chat:
+        await chat.say("I am Ada.")
+        await chat.quiet()
+        with uncollected() as left:
+            await chat.say("Who am I?")
+            await chat.quiet()
+            assert left(TurnRun, Generation, Reply, Message) == []
 
 
 async def test_a_redelivered_message_is_answered_once() -> None:

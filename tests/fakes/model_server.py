@@ -246,7 +246,7 @@ class ModelServer:
         self.connections = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port, backlog=1000)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -271,6 +271,10 @@ class ModelServer:
     @property
     def port(self) -> int:
         return self._port
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._tasks)
 
     @property
     def bodies(self) -> list[Json]:

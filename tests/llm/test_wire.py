@@ -5,10 +5,14 @@ import gzip
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from bot.llm.connections import IDLE
+from bot.llm.deadlines import Alarm, Watch
 from bot.llm.openai import OpenAIModel
 from bot.llm.protocol import (
+    Finish,
     FinishReason,
     LLMRateLimited,
     LLMRejected,
@@ -34,6 +38,7 @@ from tests.fakes.model_server import (
 )
 from tests.llm.asking import HELLO, Asked, ask, finish_of, text_of, until
 from tests.llm.openai_model import HEAD, STOP, failure, model_at
+from tests.uncollected import uncollected
 
 pytestmark = pytest.mark.anyio
 
@@ -254,12 +259,44 @@ async def test_calls_that_end_well_share_a_connection(server: ModelServer) -> No
 
 
 async def test_connections_are_used_again_however_many_answers_come_at_once(server: ModelServer) -> None:
-    """A new one costs a handshake, with TLS too: no call of the second round needs that."""
-    server.always(say("Hi", pauses=[0.3]))  # all of them are under way before the first one ends
+    """A new one costs a handshake, with TLS too: no call of the second round needs that. (httpx's own pool opens a hundred
+    more, and takes five seconds of processor time.)"""
+    server.always(say("Hi", pauses=[1.0]))  # all of them are under way before the first one ends
     async with model_at(server) as model:
         for _ in range(2):
-            await asyncio.gather(*(ask(model) for _ in range(40)))
-    assert (len(server.requests), server.connections) == (80, 40)
+            await asyncio.gather(*(ask(model) for _ in range(200)))
+    assert (len(server.requests), server.connections) == (400, 200)
+
+
+async def test_a_connection_is_used_again_by_a_caller_who_reads_no_further_than_the_finish(server: ModelServer) -> None:
+    async with model_at(server) as model:
+        for _ in range(3):
+            async with model.stream(HELLO) as deltas:
+                async for delta in deltas:
+                    if isinstance(delta, Finish):
+                        break
+    assert (len(server.requests), server.connections) == (3, 1)
+
+
+async def test_a_connection_that_nobody_used_for_a_while_is_closed(server: ModelServer) -> None:
+    clock = FakeClock()
+    server.always(say("Hi", pauses=[0.1]))
+    async with model_at(server, clock) as model:
+        await asyncio.gather(*(ask(model) for _ in range(5)))
+        await clock.advance(IDLE - timedelta(seconds=1))
+        await ask(model)
+        await clock.advance(timedelta(seconds=1))
+        await ask(model)
+        assert server.connections == 5
+        await until(lambda: server.open_connections == 1, "the four others being closed")
+
+
+async def test_a_call_that_is_over_is_out_of_memory_at_once(server: ModelServer) -> None:
+    async with model_at(server) as model:
+        await ask(model)
+        with uncollected() as left:
+            await ask(model)
+            await until(lambda: not left(httpx.Response, httpx.Request, Watch, Alarm), "all of it being gone")
 
 
 async def test_no_task_stays_behind(server: ModelServer) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+import uvloop
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
@@ -88,7 +89,7 @@ def run(user: User = "", channel: Channel = "terminal", new: New = False) -> Non
             f"Connecting to {where} with {models.default.name}, kept in {_place(settings)}; Ctrl-C ends.", soft_wrap=True
         )
         with _told(), passing_bar(ENCRYPTING, Console(stderr=True)) as show:
-            asyncio.run(serve(settings, models, registry, show))
+            uvloop.run(serve(settings, models, registry, show))
         return
     if _nobody_types():
         _end(

@@ -21,6 +21,7 @@ from bot.app_doctor import examine_running
 from bot.chat.models import Models
 from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings, revealed
+from bot.garbage import leave_the_program_alone
 from bot.web.server import WebSide
 from store.open import has_replicas
 
@@ -97,6 +98,7 @@ async def serve(
         web = _web_side(settings, parley, adapters, registry)
         await web.start()
         stack.push_async_callback(web.aclose)
+        leave_the_program_alone()
         await _serve_until(asked, settings, parley, adapters, clock)
 
 

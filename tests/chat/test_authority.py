@@ -30,7 +30,7 @@ BOT = Standing(kind=Kind.BOT)
 
 
 @pytest.fixture
-async def store(anyio_backend: str) -> AsyncIterator[Store]:
+async def store(anyio_backend: object) -> AsyncIterator[Store]:
     store = await open_store("sqlite:///:memory:")
     yield store
     await store.aclose()

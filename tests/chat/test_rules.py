@@ -36,7 +36,7 @@ WORKSPACE = ("discord", "w", "")
 
 
 @pytest.fixture
-async def store(anyio_backend: str) -> AsyncIterator[Store]:
+async def store(anyio_backend: object) -> AsyncIterator[Store]:
     store = await open_store("sqlite:///:memory:")
     yield store
     await store.aclose()

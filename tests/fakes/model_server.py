@@ -31,6 +31,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import uvloop
+
 Json = Any
 Part = bytes | str | asyncio.Event
 Behaviour = Callable[["Exchange"], Awaitable[None]]
@@ -435,4 +437,4 @@ async def serve(arguments: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(sys.argv[1:]))
+        uvloop.run(serve(sys.argv[1:]))

@@ -9,13 +9,15 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
+import uvloop
+
 
 class FakeInThread:
     """Has what its fake has. Read anything directly; what does something goes through `do`."""
 
     def __init__(self, fake: Any) -> None:
         self.fake = fake
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=type(fake).__name__, daemon=True)
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ python -m tests.trials hostile_text --publish            # its figures go into d
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -80,4 +81,6 @@ def _say(console: Console, text: str) -> None:
 
 
 if __name__ == "__main__":
+    # Platforms stand in this process, with up to 100,000 messages: its own garbage would be looked for at the bot's expense.
+    gc.set_threshold(100_000, 50, 50)
     sys.exit(main(sys.argv[1:], Console()))

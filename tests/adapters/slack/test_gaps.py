@@ -367,7 +367,7 @@ async def test_a_gap_is_read_once_and_said_once(store_and_lines: tuple[Store, li
 
 
 @pytest.fixture
-async def store_and_lines(anyio_backend: str) -> Any:
+async def store_and_lines(anyio_backend: object) -> Any:
     with structlog.testing.capture_logs() as lines:
         async with a_store() as store:
             yield store, lines

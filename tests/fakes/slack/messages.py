@@ -152,7 +152,7 @@ class Message:
 
     @property
     def replies(self) -> "list[Message]":
-        return [message for message in self.channel.messages if message.is_reply and message.thread_ts == self.ts]
+        return [message for message in self.channel.thread(self.ts) if message.is_reply]
 
     @property
     def streaming(self) -> bool:

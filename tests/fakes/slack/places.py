@@ -53,6 +53,8 @@ class Channel:
     topic: str = ""
     by_ts: dict[str, Message] = field(default_factory=dict, repr=False)
     order: list[str] = field(default_factory=list, repr=False)
+    threads: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    """The `ts` of each thread's messages in order, the root's among them, by that of the root."""
 
     @property
     def mention(self) -> str:
@@ -61,7 +63,7 @@ class Channel:
     @property
     def messages(self) -> list[Message]:
         """What can be seen now, replies included, by ts."""
-        return [message for ts in list(self.order) if not (message := self.by_ts[ts]).deleted]
+        return self._shown(self.order)
 
     @property
     def texts(self) -> list[str]:
@@ -69,8 +71,10 @@ class Channel:
 
     def thread(self, root: Message | str) -> list[Message]:
         """What can be seen of a thread, the root first."""
-        ts = root if isinstance(root, str) else root.root_ts
-        return [message for message in self.messages if message.root_ts == ts]
+        return self._shown(self.threads.get(root if isinstance(root, str) else root.root_ts, []))
+
+    def _shown(self, stamps: list[str]) -> list[Message]:
+        return [message for ts in list(stamps) if not (message := self.by_ts[ts]).deleted]
 
     @property
     def bots(self) -> "list[User]":
@@ -90,7 +94,8 @@ class Channel:
 
     def add(self, message: Message) -> Message:
         self.by_ts[message.ts] = message  # first: readers in other threads go by `order`
-        bisect.insort(self.order, message.ts)
+        for stamps in (self.order, self.threads.setdefault(message.root_ts, [])):
+            bisect.insort(stamps, message.ts)
         message.posted = self.slack.clock.monotonic()
         return message
 

@@ -18,10 +18,10 @@ from prometheus_client import CollectorRegistry
 from bot.adapters.protocol import Adapter
 from bot.app import Parley, Reports, running
 from bot.app_doctor import examine_running
+from bot.app_garbage import leave_the_program_alone
 from bot.chat.models import Models
 from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings, revealed
-from bot.garbage import leave_the_program_alone
 from bot.web.server import WebSide
 from store.open import has_replicas
 

@@ -6,8 +6,6 @@ Whoever has lost the lease writes nothing more, in the store (the epoch is check
 """
 
 import asyncio
-import base64
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,11 +25,12 @@ from bot.chat.protocol import Address, Control, Controls, DeliveryError, Surface
 from bot.chat.reading import Reading
 from bot.chat.spending import ANSWER_TOKENS, Spending
 from bot.chat.terms import Terms
+from bot.chat.turn_names import nonce, tried_alone
 from bot.chat.words import TurnError, final_state, shown
 from bot.chat.words_limits import nearly
 from bot.clock import Clock, time_limit
 from bot.llm.protocol import PromptMessage
-from store import Absorbed, Claim, Ending, LeaseLost, Message, Payer, Role, Store, StoreError, Turn, TurnState
+from store import Absorbed, Claim, Ending, LeaseLost, Message, Payer, Role, Store, StoreError, TurnState
 
 LEASE = timedelta(seconds=30)
 RENEWAL = timedelta(seconds=10)
@@ -43,8 +42,6 @@ does, and is set aside when that ends the process too. The others only ran besid
 DELIVERIES = 100
 """Claims after which a turn that is never shown is set aside without another word. Most of the time it only waits for its
 place among the writes of a busy workspace: who is killed every second for a minute must not take it for the reason."""
-NONCE_LENGTH = 25
-"""Discord takes no longer nonce."""
 
 log = structlog.get_logger(__name__)
 
@@ -385,21 +382,6 @@ def _first_answered(claim: Claim) -> str:
     """Name the first message that the turn answers, as far as the window reaches back; "" when the platform has no name."""
     asked = (message for message in claim.window if message.role is Role.USER and message.turn_id == claim.turn.id)
     return next((message.platform_id for message in asked), "")
-
-
-def tried_alone(turn: Turn) -> str:
-    """Name, for `Store.once`, that a turn was the only suspect of its process; being asked again begins anew."""
-    return f"alone {turn.id} {turn.queued_at.isoformat()}"
-
-
-def nonce(turn: Turn, number: int) -> str:
-    """Derive a part's nonce from its turn, so that a restart repeats it.
-
-    The time of queueing stands in it too: a new store counts its turns from 1 again, and Discord would answer a nonce that
-    it saw minutes ago with the message of the old turn.
-    """
-    name = f"{turn.id}/{turn.queued_at.isoformat()}/{number}"
-    return base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()[:NONCE_LENGTH].lower()
 
 
 async def end_all(*tasks: asyncio.Task[None]) -> None:

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from bot.chat.protocol import Address
-from bot.chat.run import ATTEMPTS, tried_alone
+from bot.chat.run import ATTEMPTS
+from bot.chat.turn_names import tried_alone
 from bot.chat.words import TurnError, shown
 from store import Claim
 from tests.chat.chatting import PLATFORM, Chat, chatting, until

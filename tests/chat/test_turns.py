@@ -8,7 +8,8 @@ import pytest
 from bot.chat.delivery import Reply
 from bot.chat.generation import Generation
 from bot.chat.protocol import Address, Place
-from bot.chat.run import DELIVERIES, LEASE, TurnRun, TurnSettings, nonce
+from bot.chat.run import DELIVERIES, LEASE, TurnRun, TurnSettings
+from bot.chat.turn_names import nonce
 from bot.llm.protocol import (
     Finish,
     FinishReason,

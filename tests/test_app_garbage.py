@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import gc, weakref
 import bot.app_serve
-from bot.garbage import YOUNG, leave_the_program_alone
+from bot.app_garbage import YOUNG, leave_the_program_alone
 
 class Circle:
     def __init__(self):

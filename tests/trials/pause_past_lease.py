@@ -25,7 +25,7 @@ KINDS = 4
 """What happens in the places, in turn: the bot is asked to wait before it posts; the model takes its time, so that it
 answers while the bot is stopped, and the answer lies there when it wakes; as the first; the bot is asked to wait before it
 edits."""
-WAIT_SECONDS = 8
+WAIT_SECONDS = 12
 
 
 @dataclass

@@ -13,9 +13,9 @@ import httpx
 
 from bot.clock import Clock
 
-IDLE = timedelta(seconds=5)
-"""How long a connection is kept that nobody uses: shorter than what servers and the proxies before them wait (uvicorn: 5 s),
-so that a call seldom meets one that is just being closed."""
+IDLE = timedelta(seconds=4)
+"""How long a connection is kept that nobody uses: shorter than servers wait (uvicorn 5 s, proxies longer), so that a call
+seldom meets one that is just being closed."""
 
 
 class Connections(httpx.AsyncBaseTransport):
@@ -32,7 +32,7 @@ class Connections(httpx.AsyncBaseTransport):
         self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        own = self._idle.pop()[1] if self._idle else httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+        own = self._idle.pop()[1] if self._idle else self._transport()
         try:
             response = await own.handle_async_request(request)
         except BaseException:
@@ -41,6 +41,10 @@ class Connections(httpx.AsyncBaseTransport):
         body = cast(httpx.AsyncByteStream, response.stream)
         response.stream = _Body(body, lambda: self._give_back(own))
         return response
+
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        limits = httpx.Limits(keepalive_expiry=IDLE.total_seconds())
+        return httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits)
 
     async def _give_back(self, own: httpx.AsyncHTTPTransport) -> None:
         self._idle.append((self._clock.monotonic(), own))

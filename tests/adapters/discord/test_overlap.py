@@ -113,13 +113,20 @@ async def test_each_interaction_is_carried_out_once_and_answered_once(
             await people.until(lambda: len(people.discord.asked("POST", "/interactions/*/*/callback")) == 2)
             replies = {"suggestion": 0, "press": 0}.get(kind, 1)
             await people.until(lambda: len(call.replies) >= replies)  # they come behind the first response
+            asked = {"press": 2, "menu": 2}.get(kind, 1)
+            await people.until(lambda: prompts(people) >= asked)
             await delivered(people)
         assert len(call.responses) == 1
         assert len(call.replies) == replies
         assert done is None or len(done) == 1
-        assert sum(len(replica.model.prompts) for replica in people.replicas) == {"press": 2, "menu": 2}.get(kind, 1)
+        assert prompts(people) == asked
         assert [line for line in logs if line["event"] in ("interaction.dead", "interaction.failed")] == []
         assert [record for record in caplog.records if record.name.startswith("discord")] == []
+
+
+def prompts(people: Crowd) -> int:
+    """Count what the models of all replicas were asked."""
+    return sum(len(replica.model.prompts) for replica in people.replicas)
 
 
 async def act(people: Crowd, question: Message, answer: Shown, kind: str) -> Any:

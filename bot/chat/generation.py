@@ -12,6 +12,7 @@ import structlog
 
 from bot.chat.spending import Spending
 from bot.chat.words import TurnError, error_of
+from bot.llm.failures import forget_frames
 from bot.llm.protocol import (
     Alive,
     Asked,
@@ -117,11 +118,13 @@ class Generation:
                 self._window = restart.absorbed.window
                 self._readdress(restart.absorbed.address)
             except PromptTooLong as exc:
+                forget_frames(exc)
                 # Our estimate was too low for this model; half of it is tried once.
                 if tokens < self._tokens:
                     return Outcome(error=error_of(exc))
                 tokens //= 2
             except LLMError as exc:
+                forget_frames(exc)
                 return self._failed(exc)
 
     async def _attend(self, stream: asyncio.Task[Outcome]) -> Outcome:

@@ -17,7 +17,7 @@ from bot.clock import Clock
 from bot.llm.answer import ALIVE
 from bot.llm.breaker import Breaker, Pass
 from bot.llm.deadlines import Alarm
-from bot.llm.failures import AskedToWait
+from bot.llm.failures import AskedToWait, forget_frames
 from bot.llm.protocol import (
     Asked,
     ContentRefused,
@@ -139,6 +139,7 @@ class ModelRouter:
                         return
                 except LLMError as exc:
                     failure = exc
+                    forget_frames(failure)
                 self._log_failure(line, failure, tries, spoke=spoke)
                 yield Failed(error=failure)
                 if spoke or isinstance(failure, ContentRefused) or self._clock.monotonic() >= end:

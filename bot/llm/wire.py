@@ -81,8 +81,7 @@ class Wire:
                 async with aclosing(self._read(watch, response, feed)) as deltas:
                     yield deltas
             finally:
-                await response.aclose()
-                response.stream = httpx.ByteStream(b"")  # httpx's own holds its response
+                await _close(response)
 
     async def _open(self, watch: Watch, path: str, compose: Compose) -> httpx.Response:
         """Send the request, without the parameters that the server turns out not to know."""
@@ -134,7 +133,7 @@ class Wire:
         except (httpx.HTTPError, OSError, LLMTimeout):
             pass  # the status alone says enough
         finally:
-            await response.aclose()
+            await _close(response)
         return failures.refusal(
             self._model,
             status=response.status_code,
@@ -205,6 +204,11 @@ class Wire:
                 pass
         except LLMError:
             pass  # the answer is whole; only this connection can't be used again
+
+
+async def _close(response: httpx.Response) -> None:
+    await response.aclose()
+    response.stream = httpx.ByteStream(b"")  # httpx's own holds its response, and would keep it in memory
 
 
 def _is_plain(response: httpx.Response) -> bool:

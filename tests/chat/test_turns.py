@@ -53,9 +53,10 @@ async def test_the_model_reads_the_persona_and_what_was_said_before() -> None:
         ]
 
 
-async def test_a_turn_that_is_over_is_out_of_memory_at_once() -> None:
+@pytest.mark.parametrize("second", ["You are Ada.", [LLMUnavailable("down")], ["You", StreamBroken("cut")]])
+async def test_a_turn_that_is_over_is_out_of_memory_at_once(second: object) -> None:
     """Windows and pictures would else stay until Python looks for what only refers to itself: that costs a pause."""
-    async with chatting("Hello Ada.", "You are Ada.") as chat:
+    async with chatting("Hello Ada.", second) as chat:
         await chat.say("I am Ada.")
         await chat.quiet()
         with uncollected() as left:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import random
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -21,6 +22,7 @@ from bot.llm.protocol import (
     StreamBroken,
     Text,
 )
+from bot.llm.router import ModelRouter
 from bot.llm.wire import MAX_BYTES
 from tests.fakes.clock import FakeClock
 from tests.fakes.model_server import (
@@ -296,6 +298,20 @@ async def test_a_call_that_is_over_is_out_of_memory_at_once(server: ModelServer)
         await ask(model)
         with uncollected() as left:
             await ask(model)
+            await until(lambda: not left(httpx.Response, httpx.Request, Watch, Alarm), "all of it being gone")
+
+
+async def test_calls_that_failed_are_out_of_memory_once_another_was_answered(server: ModelServer) -> None:
+    server.plan(refuse(500, {}), drop, say("Hi"))
+    async with model_at(server) as model:
+        clock = FakeClock()
+        with uncollected() as left:
+            asked = Asked(ModelRouter([model], clock, random.Random(7)))
+            while not asked.task.done():
+                await clock.advance(timedelta(seconds=1))
+                await asyncio.sleep(0.005)
+            assert text_of(asked.deltas) == "Hi"
+            del asked
             await until(lambda: not left(httpx.Response, httpx.Request, Watch, Alarm), "all of it being gone")
 
 

@@ -366,6 +366,8 @@ class TurnRun:
         )
 
     async def _absorb(self) -> Absorbed | None:
+        if self.claim.parts:  # people see the beginning of an earlier run: what they say under it is the next turn's
+            return None
         return await self._store.absorb(self.claim.hold, window=self._settings.history_messages)
 
     def _readdress(self, address: str) -> None:

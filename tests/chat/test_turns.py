@@ -274,6 +274,26 @@ async def test_a_turn_cut_short_by_a_crash_is_completed_in_the_same_message() ->
     await store.aclose()
 
 
+async def test_what_is_said_under_an_answer_that_a_crash_cut_short_has_an_answer_of_its_own() -> None:
+    clock, never = FakeClock(), asyncio.Event()
+    surface = FakeSurface(clock)
+    store = await open_store("sqlite:///:memory:", clock=clock.now)
+    async with chatting(["Half", never], store=store, surface=surface, clock=clock) as first:
+        await first.say("One?")
+        await until(lambda: surface.texts(KITCHEN) == ["Half"])
+        await die(first.task, store, clock)
+    await clock.advance(LEASE)
+    thinking = asyncio.Event()
+    async with chatting([thinking, "One."], "Two.", store=store, surface=surface, clock=clock) as second:
+        await until(lambda: len(second.model.prompts) == 1)
+        await second.say("Two?", position=2)
+        thinking.set()
+        await second.quiet()
+        assert surface.texts(KITCHEN) == ["One.", "Two."]
+        assert await second.history() == [("user", "One?"), ("assistant", "One."), ("user", "Two?"), ("assistant", "Two.")]
+    await store.aclose()
+
+
 async def test_a_crash_between_the_answer_and_its_delivery_costs_no_second_model_call() -> None:
     clock, never = FakeClock(), asyncio.Event()
     surface = FakeSurface(clock)

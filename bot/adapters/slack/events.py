@@ -184,8 +184,10 @@ class Gate:
         concerns_us = await self._intake.concerns_us(message)
         if concerns_us and await self._typed(command, command_line(raw, us)):
             return None
+        if edited < self._edits.get(name, ""):  # a later one came meanwhile
+            return None
+        remember(self._edits, name, edited)  # before it is stored: an earlier one may come meanwhile
         outcome = await self._intake.edited(message)
-        remember(self._edits, name, max(edited, self._edits.get(name, "")))
         if outcome is IGNORED and concerns_us:
             remember(self._ahead, name, (edited, str(now.get("text") or "")))
         if outcome.verdict in OURS:

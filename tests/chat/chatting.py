@@ -23,6 +23,7 @@ from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface
 
 PLATFORM = "fake"
+KITCHEN = Address(platform=PLATFORM, workspace="w", channel="kitchen")
 BOT = Standing(kind=Kind.BOT)
 SETTINGS = TurnSettings(system_prompt="Be kind.", history_messages=20, history_tokens=8000, concurrent=32)
 

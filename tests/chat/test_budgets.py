@@ -27,12 +27,12 @@ from bot.llm.protocol import (
 )
 from bot.llm.router import ModelRouter
 from store import ConversationKey, Limit, Meter, Order, Payer, Period, TurnState
-from tests.chat.chatting import PLATFORM, SETTINGS, Chat, chatting, until
+from tests.chat.chatting import KITCHEN, PLATFORM, SETTINGS, Chat, chatting, until
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
-KITCHEN, GARDEN = (Address(platform=PLATFORM, workspace="w", channel=channel) for channel in ("kitchen", "garden"))
+GARDEN = Address(platform=PLATFORM, workspace="w", channel="garden")
 LONGEST = 50
 PRICES = Prices(by_model={"scripted": Price(prompt=2_000_000, completion=8_000_000)})
 PROMPT = [PromptMessage(role=PromptRole.SYSTEM, text="Be kind."), PromptMessage(role=PromptRole.USER, text="Hello?")]

@@ -18,8 +18,7 @@ from bot.chat.protocol import Limits
 from bot.chat.terms import Terms
 from bot.llm.protocol import Delta, Finish, FinishReason, PromptMessage, PromptRole, Text, Usage
 from store import LeaseLost, Message, MessageName, Role, Store, open_store
-from tests.chat.chatting import PLATFORM, Chat, cancelled, chatting
-from tests.chat.test_turns import KITCHEN
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, cancelled, chatting
 from tests.fakes.clock import FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 

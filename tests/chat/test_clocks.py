@@ -8,18 +8,15 @@ import pytest
 
 from bot.app import Reports, build
 from bot.chat.models import Models
-from bot.chat.protocol import Address
 from bot.chat.sweeper import Sweeper
 from bot.chat.turns import POLL
 from bot.config import load_settings
 from bot.findings import Finding
-from tests.chat.chatting import PLATFORM, chatting, until
+from tests.chat.chatting import KITCHEN, PLATFORM, chatting, until
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface
 
 pytestmark = pytest.mark.anyio
-
-KITCHEN = Address(platform=PLATFORM, workspace="w", channel="kitchen")
 
 
 async def test_a_clock_that_is_set_forward_makes_no_turn_run_twice_at_once() -> None:

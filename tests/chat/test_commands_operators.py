@@ -18,9 +18,8 @@ from bot.chat.commands import TABLE
 from bot.chat.commands_operators import _csv
 from bot.chat.policy import Rules
 from store import NewMessage, UsageBy, UsageRow
-from tests.chat.chatting import PLATFORM, Chat, chatting, until
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, chatting, until
 from tests.chat.commanding import COOK, HOST, appoint, table, text_of, type_in, typed
-from tests.chat.test_turns import KITCHEN
 
 pytestmark = pytest.mark.anyio
 

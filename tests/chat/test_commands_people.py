@@ -10,9 +10,8 @@ from bot.chat.commands import TABLE
 from bot.chat.personas import PERSONA_LENGTH
 from bot.chat.policy import Rules, Scope
 from bot.chat.protocol import Place
-from tests.chat.chatting import chatting, until
+from tests.chat.chatting import KITCHEN, chatting, until
 from tests.chat.commanding import text_of, type_in
-from tests.chat.test_turns import KITCHEN
 from tests.fakes.clock import START
 
 pytestmark = pytest.mark.anyio

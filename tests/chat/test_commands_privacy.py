@@ -13,9 +13,8 @@ from bot.chat import words_commands as say
 from bot.chat.policy import Rules, Scope
 from bot.chat.protocol import CommandReply, Place
 from store import Feedback
-from tests.chat.chatting import PLATFORM, Chat, chatting, until
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, chatting, until
 from tests.chat.commanding import GUEST, table, text_of, type_in, typed
-from tests.chat.test_turns import KITCHEN
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,7 @@ from bot.chat.policy import Rules, Scope
 from bot.chat.protocol import Address, Control, ControlCall, Place
 from bot.llm.protocol import Finish, FinishReason, Usage
 from store import StoreUnavailable
-from tests.chat.chatting import PLATFORM, Chat, cancelled, chatting, until
-from tests.chat.test_turns import KITCHEN
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, cancelled, chatting, until
 from tests.fakes.clock import START
 
 pytestmark = pytest.mark.anyio

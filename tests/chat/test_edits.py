@@ -5,12 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot.chat.run import LEASE, RENEWAL
-from store import MessageName, open_store
-from tests.chat.chatting import PLATFORM, Chat, chatting, until
-from tests.chat.test_turns import KITCHEN, die
-from tests.fakes.clock import FakeClock
-from tests.fakes.surface import FakeSurface, Fault
+from bot.chat.run import RENEWAL
+from store import MessageName
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, chatting, until
+from tests.chat.dying import cut_short, next_process
+from tests.fakes.surface import Fault
 
 pytestmark = pytest.mark.anyio
 
@@ -121,21 +120,13 @@ async def test_another_process_learns_of_an_edit_when_it_renews_its_lease() -> N
 
 
 async def test_an_edit_in_the_middle_of_a_crash_is_answered_once_in_the_same_message() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(["I see", never], store=store, surface=surface, clock=clock) as first:
-        await first.say("Which colour has the see?")
-        await until(lambda: surface.texts(KITCHEN) == ["I see"])
-        await die(first.task, store, clock)
-        await edit(first, 1, "Which colour has the sea?")
-    await clock.advance(LEASE)
-    async with chatting("Blue.", store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["Blue."]
-        assert await second.history() == [("user", "Which colour has the sea?"), ("assistant", "Blue.")]
-        second.model.check_all_used()
-    await store.aclose()
+    async with cut_short("Which colour has the see?", shown="I see") as dead:
+        await edit(dead, 1, "Which colour has the sea?")
+        async with next_process(dead, "Blue.") as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["Blue."]
+            assert await chat.history() == [("user", "Which colour has the sea?"), ("assistant", "Blue.")]
+            chat.model.check_all_used()
 
 
 # Deletions
@@ -203,20 +194,12 @@ async def test_another_process_learns_of_a_deletion_when_it_renews_its_lease() -
 
 
 async def test_what_a_dead_process_had_shown_of_a_deleted_question_is_taken_back() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(["Half", never], store=store, surface=surface, clock=clock) as first:
-        await first.say("Forget this")
-        await until(lambda: surface.texts(KITCHEN) == ["Half"])
-        await die(first.task, store, clock)
-        await delete(first, 1)
-    await clock.advance(LEASE)
-    async with chatting(store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == []
-        assert second.model.prompts == []
-    await store.aclose()
+    async with cut_short("Forget this") as dead:
+        await delete(dead, 1)
+        async with next_process(dead) as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == []
+            assert chat.model.prompts == []
 
 
 @pytest.mark.parametrize("fault", [Fault.UNREACHABLE, Fault.ANSWER_LOST, Fault.DELAYED])

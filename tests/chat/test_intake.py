@@ -14,8 +14,7 @@ from bot.chat.intake import NOTICES_EVERY, Outcome, Verdict
 from bot.chat.policy import BOT_TURNS, Placement, Rules, Scope, Trigger
 from bot.chat.protocol import Address, FileOffer, Place, Quote
 from store import ConversationKey, MessageName, StoreUnavailable, TurnState, Watermark
-from tests.chat.chatting import PLATFORM, Chat, chatting
-from tests.chat.test_turns import KITCHEN
+from tests.chat.chatting import KITCHEN, PLATFORM, Chat, chatting
 from tests.fakes.clock import START
 
 pytestmark = pytest.mark.anyio

@@ -12,8 +12,7 @@ from bot.chat.intake import NOTICES_EVERY, Verdict
 from bot.chat.rules import DEFAULT, WATCH
 from bot.chat.words_governing import PAUSED_NOTICE
 from store import ON, PAUSED, NewMessage
-from tests.chat.chatting import PLATFORM, SETTINGS, Chat, chatting, until
-from tests.chat.test_turns import KITCHEN
+from tests.chat.chatting import KITCHEN, PLATFORM, SETTINGS, Chat, chatting, until
 from tests.fakes.clock import FakeClock
 
 pytestmark = pytest.mark.anyio

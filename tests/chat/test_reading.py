@@ -2,18 +2,16 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
 from bot.chat.attachments import TEXT_BYTES
 from bot.chat.protocol import Address, FileOffer
 from bot.chat.reading import AT_ONCE, DEADLINE
-from bot.chat.run import LEASE
 from store import SMALL_FILE, SMALL_FILES, TOO_FAR_BACK, Attachment, LeaseLost, open_store
-from tests.chat.chatting import SETTINGS, Chat, chatting, until
+from tests.chat.chatting import KITCHEN, SETTINGS, Chat, chatting, until
+from tests.chat.dying import die_before_showing, next_process
 from tests.chat.test_attachments import PNG
-from tests.chat.test_turns import KITCHEN, die
 from tests.fakes.clock import FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 
@@ -239,18 +237,8 @@ async def test_a_turn_that_is_lost_while_files_are_read_goes_no_further(monkeypa
 
 
 async def test_what_is_said_of_files_is_said_again_when_another_process_shows_the_answer() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    surface.script("post", never)
-    async with chatting("Well.", store=store, surface=surface, clock=clock) as first:
-        await first.say("Look", files=(offer("all.zip", 10, "application/zip"),))
-        await until(lambda: bool(surface.times("post")))
-        while (await first.history())[-1][0] != "assistant":  # noqa: ASYNC110 - the store has no event to wait for
-            await asyncio.sleep(0.001)
-        await die(first.task, store, clock)
-    await clock.advance(LEASE + timedelta(seconds=1))
-    async with chatting(store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["Well.\n\n*(I can't read all.zip: it is neither text nor a picture)*"]
-    await store.aclose()
+    async with chatting("Well.") as dead:
+        await die_before_showing(dead, "Look", files=(offer("all.zip", 10, "application/zip"),))
+        async with next_process(dead) as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["Well.\n\n*(I can't read all.zip: it is neither text nor a picture)*"]

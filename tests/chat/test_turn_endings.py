@@ -8,11 +8,10 @@ import pytest
 import structlog
 
 from bot.chat.protocol import NO_CONTROLS, Address, Control, Limits
-from bot.chat.run import LEASE
 from bot.llm.protocol import Finish, FinishReason, LLMUnavailable, StreamBroken, Usage
-from store import ConversationKey, NewMessage, TurnState, open_store
-from tests.chat.chatting import PLATFORM, SETTINGS, chatting, until
-from tests.chat.test_turns import KITCHEN, die
+from store import ConversationKey, NewMessage, TurnState
+from tests.chat.chatting import KITCHEN, PLATFORM, SETTINGS, chatting, until
+from tests.chat.dying import cut_short, next_process
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 
@@ -61,21 +60,14 @@ async def test_a_growing_answer_can_be_stopped_and_a_stopped_one_asked_again() -
 
 
 async def test_a_stop_that_the_dead_process_did_not_get_to_is_done_by_the_next_one() -> None:
-    clock = FakeClock()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(["Half", asyncio.Event()], store=store, surface=surface, clock=clock) as first:
-        outcome = await first.say("Question")
-        await until(lambda: surface.texts(KITCHEN) == ["Half"])
-        await die(first.task, store, clock)
-        assert outcome.conversation_id is not None
-        await store.stop(outcome.conversation_id)
-    await clock.advance(LEASE)
-    async with chatting(store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["Stopped."]
-        assert second.model.prompts == []
-    await store.aclose()
+    async with cut_short("Question") as dead:
+        conversation = await dead.store.find(dead.key())
+        assert conversation is not None
+        await dead.store.stop(conversation.id)
+        async with next_process(dead) as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["Stopped."]
+            assert chat.model.prompts == []
 
 
 async def test_a_platform_without_buttons_gets_none() -> None:

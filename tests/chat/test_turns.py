@@ -20,15 +20,14 @@ from bot.llm.protocol import (
     StreamBroken,
     Usage,
 )
-from store import Answer, Ending, LeaseLost, Message, StoreUnavailable, Turn, TurnState, open_store
-from tests.chat.chatting import PLATFORM, cancelled, chatting, until
+from store import Answer, Ending, Message, StoreUnavailable, Turn, TurnState, open_store
+from tests.chat.chatting import KITCHEN, PLATFORM, chatting, until
+from tests.chat.dying import cut_short, die_before_showing, next_process
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 from tests.uncollected import uncollected
 
 pytestmark = pytest.mark.anyio
-
-KITCHEN = Address(platform=PLATFORM, workspace="w", channel="kitchen")
 
 
 async def test_a_message_is_answered_and_both_are_kept() -> None:
@@ -259,92 +258,56 @@ async def test_a_gone_channel_ends_the_turn_as_undeliverable_and_the_message_is_
 
 
 async def test_a_turn_cut_short_by_a_crash_is_completed_in_the_same_message() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(["Half", never], store=store, surface=surface, clock=clock) as first:
-        await first.say("Question")
-        await until(lambda: surface.texts(KITCHEN) == ["Half"])
-        await die(first.task, store, clock)
-    await clock.advance(LEASE)
-    async with chatting("The whole.", store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["The whole."]
-        assert await second.history() == [("user", "Question"), ("assistant", "The whole.")]
-    await store.aclose()
+    async with cut_short("Question") as dead, next_process(dead, "The whole.") as chat:
+        await chat.quiet()
+        assert chat.surface.texts(KITCHEN) == ["The whole."]
+        assert await chat.history() == [("user", "Question"), ("assistant", "The whole.")]
 
 
 async def test_what_is_said_under_an_answer_that_a_crash_cut_short_has_an_answer_of_its_own() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(["Half", never], store=store, surface=surface, clock=clock) as first:
-        await first.say("One?")
-        await until(lambda: surface.texts(KITCHEN) == ["Half"])
-        await die(first.task, store, clock)
-    await clock.advance(LEASE)
     thinking = asyncio.Event()
-    async with chatting([thinking, "One."], "Two.", store=store, surface=surface, clock=clock) as second:
-        await until(lambda: len(second.model.prompts) == 1)
-        await second.say("Two?", position=2)
+    async with cut_short("One?") as dead, next_process(dead, [thinking, "One."], "Two.") as chat:
+        await until(lambda: len(chat.model.prompts) == 1)
+        await chat.say("Two?", position=2)
         thinking.set()
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["One.", "Two."]
-        assert await second.history() == [("user", "One?"), ("assistant", "One."), ("user", "Two?"), ("assistant", "Two.")]
-    await store.aclose()
+        await chat.quiet()
+        assert chat.surface.texts(KITCHEN) == ["One.", "Two."]
+        assert await chat.history() == [("user", "One?"), ("assistant", "One."), ("user", "Two?"), ("assistant", "Two.")]
 
 
 async def test_a_crash_between_the_answer_and_its_delivery_costs_no_second_model_call() -> None:
-    clock, never = FakeClock(), asyncio.Event()
-    surface = FakeSurface(clock)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    surface.script("post", never)
-    async with chatting("The whole.", store=store, surface=surface, clock=clock) as first:
-        await first.say("Question")
-        await until(lambda: bool(surface.times("post")))
-        while (await first.history())[-1][0] != "assistant":  # noqa: ASYNC110 - the store has no event to wait for
-            await asyncio.sleep(0.001)
-        await die(first.task, store, clock)
-    await clock.advance(LEASE)
-    async with chatting(store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["The whole."]
-        assert second.model.prompts == []
-    await store.aclose()
+    async with chatting("The whole.") as dead:
+        await die_before_showing(dead, "Question")
+        async with next_process(dead) as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["The whole."]
+            assert chat.model.prompts == []
 
 
 async def test_a_post_whose_answer_was_lost_in_the_crash_is_found_and_not_repeated() -> None:
     clock = FakeClock()
-    surface = FakeSurface(clock, nonces=False)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting("Once.", store=store, surface=surface, clock=clock, working=False) as first:
-        await first.say("Question")
-        claim = await store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
+    async with chatting(surface=FakeSurface(clock, nonces=False), clock=clock, working=False) as dead:
+        await dead.say("Question")
+        claim = await dead.store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
         assert claim is not None
-        await surface.post(KITCHEN, "Onc", nonce=nonce(claim.turn, 1))  # and then the process died
-    await clock.advance(LEASE)
-    async with chatting("Once.", store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["Once."]
-    await store.aclose()
+        await dead.surface.post(KITCHEN, "Onc", nonce=nonce(claim.turn, 1))  # and then the process died
+        async with next_process(dead, "Once.") as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["Once."]
 
 
 async def test_what_was_posted_before_a_crash_is_found_though_more_was_said_since() -> None:
     clock = FakeClock()
-    surface = FakeSurface(clock, nonces=False)
-    store = await open_store("sqlite:///:memory:", clock=clock.now)
-    async with chatting(store=store, surface=surface, clock=clock, working=False) as first:
-        question = first.message("Question")
-        await first.intake.take(question)
-        claim = await store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
+    async with chatting(surface=FakeSurface(clock, nonces=False), clock=clock, working=False) as dead:
+        question = dead.message("Question")
+        await dead.intake.take(question)
+        claim = await dead.store.claim(lease=LEASE, window=20, platforms=(PLATFORM,))
         assert claim is not None
-        await surface.post(question.address, "Onc", nonce=nonce(claim.turn, 1))  # and then the process died
-        await first.say("And another one", position=2)
-    await clock.advance(LEASE)
-    async with chatting("Once.", "Once.", store=store, surface=surface, clock=clock) as second:
-        await second.quiet()
-        assert surface.texts(KITCHEN) == ["Once."]
-    await store.aclose()
+        await dead.surface.post(question.address, "Onc", nonce=nonce(claim.turn, 1))  # and then the process died
+        await dead.say("And another one", position=2)
+        async with next_process(dead, "Once.", "Once.") as chat:
+            await chat.quiet()
+            assert chat.surface.texts(KITCHEN) == ["Once."]
 
 
 @pytest.mark.parametrize(("deaths", "shown"), [(DELIVERIES - 1, ["Known."]), (DELIVERIES, [])])
@@ -471,19 +434,6 @@ def test_a_nonce_is_the_same_after_a_restart_and_differs_by_part_turn_and_store(
     assert nonce(turn(1, 0), 1) == nonces[0]
     assert len(set(nonces)) == 4
     assert all(len(text) <= 25 for text in nonces)
-
-
-async def die(task: asyncio.Task[None] | None, store: object, clock: FakeClock) -> None:
-    """End the worker as a kill does: nothing is handed back, whatever it still tries to write fails."""
-
-    async def gone(*args: object, **kwargs: object) -> None:
-        raise LeaseLost("the process is gone")
-
-    assert task is not None
-    real = store.release  # type: ignore[attr-defined]
-    store.release = gone  # type: ignore[attr-defined]
-    await cancelled(task, clock)
-    store.release = real  # type: ignore[attr-defined]
 
 
 async def test_a_name_of_the_model_that_can_not_be_stored_costs_no_answer() -> None:

@@ -8,12 +8,12 @@ import pytest
 from bot.chat.callers import MEMBER
 from bot.chat.protocol import Address, IncomingMessage, Place
 from bot.chat.unanswered import TRIES, Unanswered
+from tests.chat.chatting import KITCHEN
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.surface import FakeSurface, Fault
 
 pytestmark = pytest.mark.anyio
 SIX_HOURS = timedelta(hours=6)
-KITCHEN = Address(platform="fake", workspace="w", channel="kitchen")
 
 
 def said(number: int) -> IncomingMessage:

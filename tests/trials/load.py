@@ -24,7 +24,7 @@ RATE = 500
 EVENTS, EVENTS_SHORT = 100_000, 1_500
 UNDER_WAY_SHORT = 50
 """In the short form people wait while Slack has so much to deliver: on a busy machine much would be late, and come again."""
-ALONE = 0.02
+ALONE = 0.05
 """So many of them, as a share, the quiet workspaces do alone at first, at their own pace: a tenth of the rate."""
 COMMIT_LOOK_SECONDS = 0.005
 MEGABYTES = 300

@@ -71,7 +71,7 @@ async def test_each_message_is_answered_once(monkeypatch: pytest.MonkeyPatch, da
         await delivered(people)
         await people.answered()
         assert len(taken) == 2 * len(people.asked)
-        assert sum(len(replica.model.prompts) for replica in people.replicas) == len(people.asked)
+        assert prompts(people) == len(people.asked)
 
 
 async def test_an_edit_is_answered_anew_once_and_a_deletion_takes_the_answer_back() -> None:
@@ -79,10 +79,10 @@ async def test_an_edit_is_answered_anew_once_and_a_deletion_takes_the_answer_bac
         question = await people.ask(general)
         await people.answered()
         await question.author.edit(question, f"{people.discord.bot.mention} hello again")
-        await people.until(lambda: sum(len(replica.model.prompts) for replica in people.replicas) == 2)
+        await people.until(lambda: prompts(people) == 2)
         await delivered(people)
         await people.answered()
-        assert sum(len(replica.model.prompts) for replica in people.replicas) == 2
+        assert prompts(people) == 2
         await question.author.delete(question)
         await people.until(lambda: not shown(people, general))
 

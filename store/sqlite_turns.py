@@ -41,6 +41,9 @@ from store.values import (
 
 log = logging.getLogger(__name__)
 
+_TO_RECOVER = (TurnState.RUNNING, TurnState.DELIVERING, TurnState.CANCELLED)
+"""The states of turns that somebody held, or that are to be taken back."""
+
 
 class SamePosition(Exception):
     """Two messages of one conversation at one place in its order: the second is the first again."""
@@ -147,6 +150,10 @@ def claim(db: sqlite3.Connection, now: int, begin: Begin, platforms: Sequence[st
     recovered = state != TurnState.QUEUED
     if not recovered:
         state = TurnState.RUNNING.value
+    elif state not in _TO_RECOVER:
+        log.error("turn %d fails: its state is damaged", turn_id)
+        db.execute(sql.FINISH_WITH_ERROR, (turn_id, DAMAGED))
+        state, error = TurnState.DELIVERING.value, DAMAGED
     (attempts,) = db.execute(sql.RUN, (turn_id, state, TURN_MESSAGES, now)).fetchone()
     if state == TurnState.CANCELLED:  # retracted: what is left of it is to be taken back, which is a delivery
         db.execute(sql.TELL, (turn_id,))

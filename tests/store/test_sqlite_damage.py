@@ -111,6 +111,25 @@ class TestDamageWithin:
         finally:
             await store.aclose()
 
+    @pytest.mark.parametrize("state", ["qu-ued", "done"])
+    async def test_a_turn_in_a_state_that_no_open_turn_has_stops_nobody_else(self, tmp_path: Path, state: str) -> None:
+        path = tmp_path / "parley.db"
+        store = await open_store(url(path))
+        bad = await say(store, "hello", key=room("bad"))
+        await store.aclose()
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE turn SET state = ?", (state,))
+            db.commit()
+        store = await open_store(url(path))
+        try:
+            good = await say(store, "hello", key=room("good"))
+            first = await answer_if_it_can_be_read(store)
+            assert (first.turn.conversation_id, first.turn.state, first.turn.error) == (bad, TurnState.DELIVERING, DAMAGED)
+            await answer(store)
+            assert await read(store, good) == ["hello", "hi"]
+        finally:
+            await store.aclose()
+
     async def test_a_file_that_is_not_whole_is_refused_and_not_written_to(self, tmp_path: Path, whole: bytes) -> None:
         path, pages = tmp_path / "parley.db", len(whole) // 4096
         damaged = whole[: 4096 * (pages // 2)] + bytes(4096) + whole[4096 * (pages // 2 + 1) :]

@@ -20,6 +20,7 @@ from bot.chat import (
     commands_operators,
     commands_paging,
     commands_privacy,
+    composing,
     export,
     intake,
     limits,
@@ -118,7 +119,7 @@ LIMITS = [
         f"edits {seconds(slack_surface.UPDATES)} apart, appends to streams {seconds(streams.APPENDS)} apart, "
         f"{streams.STARTS} new streams a minute; posts one {WORDS[slack_surface.POSTS]} for each channel",
     ),
-    (OPERATING, f"| files read of one message | {attachments.FILES} |"),
+    (OPERATING, f"| files read of one message | {composing.FILES} |"),
     (OPERATING, f"its first {attachments.TEXT_BYTES >> 10} KiB"),
     (OPERATING, f"| a picture | {attachments.PICTURE_BYTES >> 20} MiB;"),
     (OPERATING, f"the newest {prompt_files.PICTURES} of what the model is shown"),

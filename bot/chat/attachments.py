@@ -17,8 +17,6 @@ TEXT_BYTES = 256 << 10
 """What is read of a text at most: several times what a prompt has room for."""
 PICTURE_BYTES = 5 << 20
 """The largest picture that every provider takes."""
-FILES = 10
-"""Files of one message that are read; Discord allows no more in one message."""
 NAME_LENGTH = 100
 
 

@@ -7,13 +7,14 @@ blockquote; quotes and files are bounded in number and size, and what others wro
 from collections.abc import Sequence
 
 from bot.chat.protocol import FileOffer, Quote
+from bot.chat.words import TOO_MANY_FILES
 from store import Attachment
 
 QUOTES = 4
 QUOTE_LENGTH = 2000
 """Characters of one quote: Discord's longest message."""
 FILES = 10
-"""Files of one message: as many as Discord lets one have."""
+"""Files of one message that are read: as many as Discord lets one have. Slack has no such limit."""
 NAME_LENGTH = 100
 NAME_END = 20
 """Characters of a long name that are kept at its end, where its kind is told."""
@@ -37,8 +38,9 @@ def compose(text: str, quotes: Sequence[Quote], *, files: bool) -> str:
 
 
 def attachments_of(files: Sequence[FileOffer]) -> tuple[Attachment, ...]:
-    """Make the files of a message what is stored of them, none of them read yet."""
-    return tuple(_attachment(number, file) for number, file in enumerate(files[:FILES], start=1))
+    """Make the files of a message what is stored of them, none of them read yet: `FILES`, and the first one beyond them,
+    which says that no more are."""
+    return tuple(_attachment(number, file) for number, file in enumerate(files[: FILES + 1], start=1))
 
 
 def _blockquote(quote: Quote) -> str:
@@ -55,7 +57,7 @@ def _attachment(number: int, file: FileOffer) -> Attachment:
         media_type=_line(file.media_type),
         size=min(max(file.size, 0), LARGEST_SIZE),
         url=_storable(file.url) if reachable else "",
-        problem="" if reachable else ADDRESS_TOO_LONG,
+        problem=TOO_MANY_FILES if number > FILES else "" if reachable else ADDRESS_TOO_LONG,
     )
 
 

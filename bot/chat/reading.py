@@ -12,7 +12,6 @@ import structlog
 
 from bot.chat import words
 from bot.chat.attachments import (
-    FILES,
     PICTURE_BYTES,
     TEXT_BYTES,
     Kind,
@@ -61,15 +60,15 @@ class Reading:
             StoreError: from `keep`.
         """
         wanted = {
-            (message.id, file.number): (message, file, index)
+            (message.id, file.number): (message, file)
             for message in window
             if message.turn_id == self._turn_id
-            for index, file in enumerate(message.attachments)
+            for file in message.attachments
             if self._wanted(file)
         }
         if not wanted:
             return window
-        pictures = [name for name, (_, file, _) in wanted.items() if kind_of(file.name, file.media_type) is Kind.PICTURE]
+        pictures = [name for name, (_, file) in wanted.items() if kind_of(file.name, file.media_type) is Kind.PICTURE]
         large, small = frozenset(pictures[-LARGE_FILES:]), frozenset(list(wanted)[-SMALL_FILES:])
         tasks = {
             name: asyncio.create_task(
@@ -96,10 +95,9 @@ class Reading:
         return self._sees_images or kind_of(file.name, file.media_type) is not Kind.PICTURE
 
     async def _read(
-        self, address: Address, message: Message, file: Attachment, index: int, *, held_large: bool, held_small: bool
+        self, address: Address, message: Message, file: Attachment, *, held_large: bool, held_small: bool
     ) -> Attachment:
-        data, problem = None, words.TOO_MANY_FILES if index >= FILES else ""
-        problem = problem or unreadable_label(file.name, file.media_type, file.size)
+        data, problem = None, unreadable_label(file.name, file.media_type, file.size)
         if not problem:
             async with self._gate:
                 data, problem = await self._fetch(address, message, file)

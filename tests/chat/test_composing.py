@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bot.chat.composing import ADDRESS_TOO_LONG, FILES, NO_TEXT, QUOTE_LENGTH, QUOTES, attachments_of, compose
 from bot.chat.protocol import FileOffer, Quote
+from bot.chat.words import TOO_MANY_FILES
 from store import refuse_unstorable
 
 ANY_TEXT = st.text(st.characters())  # also NUL, lone surrogates and every kind of line break
@@ -63,15 +64,17 @@ def test_a_message_that_says_nothing_is_empty_unless_it_brings_something(text: s
 
 
 @given(st.lists(ANY_FILE, max_size=12))
-def test_files_are_numbered_and_bounded(files: list[FileOffer]) -> None:
+def test_files_are_numbered_and_bounded_and_the_first_one_beyond_says_so(files: list[FileOffer]) -> None:
     kept = attachments_of(files)
-    assert [attachment.number for attachment in kept] == list(range(1, min(len(files), FILES) + 1))
+    assert [attachment.number for attachment in kept] == list(range(1, min(len(files), FILES + 1) + 1))
     for attachment in kept:
         assert attachment.name
         assert attachment.data is None
         assert 0 <= attachment.size < 2**63
         assert len(attachment.url) <= 2048
-        assert bool(attachment.url) or attachment.problem == ADDRESS_TOO_LONG or not files[attachment.number - 1].url
+        assert (attachment.problem == TOO_MANY_FILES) is (attachment.number > FILES)
+        unreachable = attachment.number > FILES or attachment.problem == ADDRESS_TOO_LONG
+        assert bool(attachment.url) or unreachable or not files[attachment.number - 1].url
         for text in (attachment.name, attachment.media_type):
             assert len(text) <= 100
             assert text.isprintable()

@@ -85,6 +85,15 @@ async def test_what_was_not_read_or_only_in_part_is_said_under_the_answer_and_is
         assert reads(chat) == ["notes.txt", "lost.txt", "fake.txt"]
 
 
+async def test_people_are_told_that_of_a_message_only_the_first_ten_files_are_read() -> None:
+    async with chatting("Well.") as chat:
+        await chat.say("Look", files=tuple(upload(chat, f"{n}.txt", b"abc") for n in range(1, 13)))
+        await chat.quiet()
+        assert sorted(reads(chat)) == sorted(f"{n}.txt" for n in range(1, 11))
+        remark = "I can't read 11.txt: I read only the first 10 files of a message"
+        assert chat.surface.texts(KITCHEN) == [f"Well.\n\n*({remark})*"]
+
+
 async def test_a_file_is_asked_for_by_the_name_of_its_message() -> None:
     class Library(FakeSurface):
         asked: tuple[str, ...] = ()

@@ -5,19 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 from bot.adapters.slack.web_api import WebApi
+from bot.chat.composing import FILES
 from bot.chat.protocol import DeliveryError
 from bot.clock import Clock, time_limit
 
 PATIENCE = timedelta(seconds=1)
 """Slack wants its acknowledgement within 3 s, and gets it only when the message is stored, with its files' names."""
-FILES = 10
-"""Files of one message that are asked about; 100 a minute may be, and as many are read."""
-
 Json = Any
 
 
 class FileFacts:
-    """Asks for what is missing."""
+    """Asks for what is missing, of files that are read; 100 a minute may be asked about."""
 
     def __init__(self, api: WebApi, clock: Clock) -> None:
         self._api = api

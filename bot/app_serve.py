@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from bot.adapters.protocol import Adapter
 from bot.app import Parley, Reports, running
 from bot.app_doctor import examine_running
-from bot.app_garbage import leave_the_program_alone
+from bot.app_garbage import collecting
 from bot.chat.models import Models
 from bot.clock import Clock, SystemClock, time_limit
 from bot.config import Settings, revealed
@@ -98,7 +98,7 @@ async def serve(
         web = _web_side(settings, parley, adapters, registry)
         await web.start()
         stack.push_async_callback(web.aclose)
-        leave_the_program_alone()
+        await stack.enter_async_context(collecting(clock))
         await _serve_until(asked, settings, parley, adapters, clock)
 
 

@@ -4,22 +4,29 @@ import subprocess
 import sys
 
 PROGRAM = """
-import gc, weakref
+import asyncio, gc, weakref
 import bot.app_serve
-from bot.app_garbage import YOUNG, leave_the_program_alone
+from bot.app_garbage import ROUND, YOUNG, collecting
+from tests.fakes.clock import FakeClock
 
 class Circle:
     def __init__(self):
         self.self = self
 
-before = weakref.ref(Circle())
-leave_the_program_alone()
-after = weakref.ref(Circle())
-assert before() is None, "what was garbage by then is not kept for ever"
-assert len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), "a full round passes over the program"
-assert after() is not None
-circles = [Circle() for _ in range(YOUNG)]
-assert after() is None, "circles that come later are found"
+async def main():
+    clock, before = FakeClock(), weakref.ref(Circle())
+    async with collecting(clock):
+        assert before() is None, "what was garbage by then is not kept for ever"
+        assert len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), "a full round passes over the program"
+        many = weakref.ref(Circle())
+        circles = [Circle() for _ in range(YOUNG)]
+        assert many() is None, "circles that come later are found when there are many"
+        few = weakref.ref(Circle())
+        await clock.advance(ROUND)
+        assert few() is None, "and in time when there are few"
+    assert clock.sleeping == 0
+
+asyncio.run(main())
 """
 
 

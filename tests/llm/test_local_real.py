@@ -49,7 +49,7 @@ async def test_the_real_server_answers_dies_and_comes_back(smollm2: ModelFile) -
         await model.start()
         (server,) = children_of(os.getpid()) - others
         seen = await ask(model, [question])
-        assert len(text_of(seen)) > 20
+        assert sum(isinstance(delta, Text) for delta in seen) > 3, "word by word"
         assert isinstance(seen[-1], Finish)
         assert seen[-1].model == "smollm2-135m-instruct"
         assert seen[-1].usage.prompt_tokens > 5

@@ -98,7 +98,7 @@ async def serve(
         web = _web_side(settings, parley, adapters, registry)
         await web.start()
         stack.push_async_callback(web.aclose)
-        await stack.enter_async_context(collecting(clock))
+        await stack.enter_async_context(collecting(clock, lambda: parley.turns.running))
         await _serve_until(asked, settings, parley, adapters, clock)
 
 

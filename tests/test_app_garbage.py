@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import asyncio, gc, weakref
 import bot.app_serve
-from bot.app_garbage import ROUND, YOUNG, collecting
+from bot.app_garbage import FEW, ROUND, YOUNG, collecting
 from tests.fakes.clock import FakeClock
 
 class Circle:
@@ -14,14 +14,17 @@ class Circle:
         self.self = self
 
 async def main():
-    clock, before = FakeClock(), weakref.ref(Circle())
-    async with collecting(clock):
+    clock, before, under_way = FakeClock(), weakref.ref(Circle()), [FEW + 1]
+    async with collecting(clock, lambda: under_way[0]):
         assert before() is None, "what was garbage by then is not kept for ever"
         assert len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), "a full round passes over the program"
         many = weakref.ref(Circle())
         circles = [Circle() for _ in range(YOUNG)]
         assert many() is None, "circles that come later are found when there are many"
         few = weakref.ref(Circle())
+        await clock.advance(ROUND)
+        assert few() is not None, "nobody waits for that who is being answered beside many others"
+        under_way[0] = FEW
         await clock.advance(ROUND)
         assert few() is None, "and in time when there are few"
     assert clock.sleeping == 0

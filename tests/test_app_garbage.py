@@ -19,6 +19,7 @@ async def main():
         assert before() is None, "what was garbage by then is not kept for ever"
         assert len(gc.get_objects()) < 1_000 < gc.get_freeze_count(), "a full round passes over the program"
         many = weakref.ref(Circle())
+        assert many() is not None
         circles = [Circle() for _ in range(YOUNG)]
         assert many() is None, "circles that come later are found when there are many"
         few = weakref.ref(Circle())

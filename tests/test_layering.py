@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GROUND = ("bot.clock", "bot.durations", "bot.exits", "bot.findings", "bot.hosts")
+GROUND = ("bot.clock", "bot.durations", "bot.exits", "bot.findings", "bot.hosts", "bot.tracebacks")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # room            may import of our own
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "bot.exits":      (),
     "bot.findings":   (),
     "bot.hosts":      (),
+    "bot.tracebacks": (),
     "bot.config":     ("bot.config", *GROUND),
     "bot.telemetry":  ("bot.telemetry",),
     "bot.progress":   ("bot.progress", "bot.llm", *GROUND),

@@ -12,7 +12,6 @@ import structlog
 
 from bot.chat.spending import Spending
 from bot.chat.words import TurnError, error_of
-from bot.llm.failures import forget_frames
 from bot.llm.protocol import (
     Alive,
     Asked,
@@ -26,6 +25,7 @@ from bot.llm.protocol import (
     Text,
 )
 from bot.llm.visible import without_surrogates
+from bot.tracebacks import forget_frames
 from store import Absorbed, Answer, Ending, Message
 
 LONGEST_ANSWER = 1_000_000

@@ -17,7 +17,7 @@ from bot.clock import Clock
 from bot.llm.answer import ALIVE
 from bot.llm.breaker import Breaker, Pass
 from bot.llm.deadlines import Alarm
-from bot.llm.failures import AskedToWait, forget_frames
+from bot.llm.failures import AskedToWait
 from bot.llm.protocol import (
     Asked,
     ContentRefused,
@@ -36,6 +36,7 @@ from bot.llm.protocol import (
     StreamBroken,
     Text,
 )
+from bot.tracebacks import forget_frames
 
 TOTAL = timedelta(seconds=120)
 RETRIES = 2

@@ -15,6 +15,7 @@ import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from bot.chat.protocol import DeliveryDelayed, DeliveryError, MessageGone, OutcomeUnknown, Unreachable
+from bot.tracebacks import forget_frames
 
 MOMENT = timedelta(seconds=1)
 """The wait before another try where Slack names none; delivery doubles it from one failure to the next."""
@@ -88,8 +89,10 @@ def translated(*, repeatable: bool) -> Iterator[None]:
     except SlackApiError as exc:
         raise _meaning(exc, repeatable=repeatable) from exc
     except _NEVER_CONNECTED as exc:
+        forget_frames(exc)
         raise DeliveryDelayed("Slack can't be reached", retry_after=MOMENT) from exc
     except _FAILURES as exc:
+        forget_frames(exc)  # the SDK keeps the failure of a cut call in one of them: some 100 objects a call
         raise _unanswered(f"Slack did not answer ({type(exc).__name__})", repeatable=repeatable) from exc
 
 

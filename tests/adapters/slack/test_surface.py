@@ -3,10 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import aiohttp
 import pytest
 
 from bot.adapters.slack.api_errors import SlackRefused
 from bot.adapters.slack.blocks import Dialect
+from bot.adapters.slack.writing import Writing
 from bot.chat.protocol import (
     Address,
     DeliveryDelayed,
@@ -20,6 +22,7 @@ from tests.adapters.growing import FINISHED, GROWING
 from tests.adapters.slack.showing import answers, below, surface_on, text_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack
+from tests.uncollected import uncollected
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +143,16 @@ async def test_a_post_that_did_not_arrive_is_not_found(slack, surface, address):
     with pytest.raises(OutcomeUnknown):
         await surface.post(address, "Hello!", nonce="n1")
     assert await surface.find(address, nonce="n1", text="Hello!") is None
+
+
+async def test_a_call_that_was_cut_is_out_of_memory_at_once(slack, surface, address):
+    slack.fail("chat.postMessage", cut=True, times=2)
+    with pytest.raises(OutcomeUnknown):
+        await surface.post(address, "Hello!", nonce="n1")
+    with uncollected() as left:
+        with pytest.raises(OutcomeUnknown):
+            await surface.post(address, "Hello!", nonce="n2")
+        assert left(aiohttp.JsonPayload, Writing) == []
 
 
 @pytest.mark.parametrize("trouble", [{"cut": True}, {"status": 500}, {"error": "fatal_error"}])

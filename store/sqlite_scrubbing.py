@@ -26,6 +26,8 @@ SCRUB_AGAIN = timedelta(seconds=5)
 """When it is tried again while somebody, such as `parley backup`, reads an older state."""
 SLICE = 8 << 20
 """Bytes that are scrubbed while nobody else is served: some 5 ms."""
+PIECE = 1 << 16
+"""Bytes that are in memory at a time: the largest page there is, and 16 of the usual ones."""
 
 _TREE_PAGES = frozenset((2, 5, 10, 13))
 _LEAF = 10
@@ -135,16 +137,19 @@ class Scrubber:
         size = 65536 if size == 1 else size
         if os.fstat(self._file).st_size // size >= _PAGES:
             return 0, None
-        pages = os.pread(self._file, SLICE, at)
-        cleared = 0
-        for page in range(0, len(pages) - size + 1, size):
-            start, end = _gap(pages, page, page + (_FIRST_PAGE_AT if at + page == 0 else 0), size)
-            if start < end and pages.count(0, start, end) != end - start:
-                os.pwrite(self._file, bytes(end - start), at + start)
-                cleared += 1
+        cleared, pages = 0, b""
+        for piece in range(at, at + SLICE, PIECE):
+            pages = os.pread(self._file, PIECE, piece)
+            for page in range(0, len(pages) - size + 1, size):
+                start, end = _gap(pages, page, page + (_FIRST_PAGE_AT if piece + page == 0 else 0), size)
+                if start < end and pages.count(0, start, end) != end - start:
+                    os.pwrite(self._file, bytes(end - start), piece + start)
+                    cleared += 1
+            if len(pages) < PIECE:
+                break
         if cleared:
             os.fsync(self._file)
-        return cleared, at + SLICE if len(pages) == SLICE else None
+        return cleared, at + SLICE if len(pages) == PIECE else None
 
 
 def _gap(pages: bytes, page: int, header: int, size: int) -> tuple[int, int]:

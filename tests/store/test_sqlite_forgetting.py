@@ -6,6 +6,7 @@ import random
 import shutil
 import sqlite3
 import stat
+import tracemalloc
 from contextlib import closing
 from pathlib import Path
 
@@ -250,6 +251,19 @@ class TestBytes:
         await store.forget_person("slack", "T1", "U-Ann", at=NOW)
         assert path.stat().st_size > 4 * 65536
         assert not found(path, "wombat")
+        await store.aclose()
+
+    async def test_scrubbing_takes_no_more_memory_where_the_store_is_large(self, path: Path) -> None:
+        store = await opened(path)
+        for n in range(100):
+            await say(store, "wombat " * 4000, key=room(f"C{n}"))
+        tracemalloc.start()
+        try:
+            await store.scrub()
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < path.stat().st_size / 4
         await store.aclose()
 
 

@@ -9,7 +9,7 @@ from tests.e2e.shell import Shell
 
 
 def test_a_polite_stop_lets_the_answer_come_to_its_end(talk: Shell, model: Model) -> None:
-    model.plan({"say": ["slow", " but", " sure"], "pause_ms": 150})
+    model.plan({"say": ["slow", " but", " sure"], "pause_ms": 700})
     life = talk.start("chat")
     life.say("are you sure?", "this one is not read any more")
     assert life.read_until(lambda life: "slow" in life.text)

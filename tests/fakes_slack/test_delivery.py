@@ -70,11 +70,11 @@ async def test_an_event_that_is_not_acknowledged_comes_four_times_with_one_id(ru
             return None
 
         await ada.say(ada.dm, "hello")
-        await slack.until(lambda: slack.deliveries and slack.quiet, within=timedelta(seconds=5))
+        await slack.until(lambda: slack.deliveries and slack.quiet)
+        await slack.until(lambda: len(heard) == 4)
         (delivery,) = slack.deliveries
         assert [attempt.number for attempt in delivery.attempts] == [0, 1, 2, 3]
         assert not delivery.acked
-        assert len(heard) == 4
 
 
 async def test_a_retry_over_http_says_that_it_is_one() -> None:
@@ -90,7 +90,7 @@ async def test_a_retry_over_http_says_that_it_is_one() -> None:
 
         await ada.say(ada.dm, "hello")
         await slack.until(lambda: slack.acks)
-        assert nums == [(None, None), (["1"], ["http_timeout"])]
+        assert nums[:2] == [(None, None), (["1"], ["http_timeout"])]
 
 
 async def test_a_retry_over_a_socket_says_that_it_is_one() -> None:
@@ -105,8 +105,8 @@ async def test_a_retry_over_a_socket_says_that_it_is_one() -> None:
             await next_()
 
         await ada.say(ada.dm, "hello")
-        await slack.until(lambda: len(heard) == 2)
-        assert nums == [["0"], ["1"]]
+        await slack.until(lambda: len(heard) >= 2)
+        assert nums[:2] == [["0"], ["1"]]
         assert slack.attempts[0].failure == "timeout"
 
 
@@ -144,17 +144,17 @@ async def test_an_eleventh_socket_is_sent_away() -> None:
 @pytest.mark.parametrize("how", ["drop", "refresh"])
 async def test_a_bot_whose_socket_ends_comes_again_and_misses_nothing(how: str) -> None:
     run = partial(by_socket, ping_interval=0.1)
-    async with FakeSlack() as slack, bot(slack, run) as (_, heard):
+    async with FakeSlack(retry_after=[timedelta(milliseconds=50)] * 100) as slack, bot(slack, run) as (_, heard):
         ada = slack.workspace.user("Ada")
         await (slack.drop_sockets() if how == "drop" else slack.disconnect("refresh_requested"))
         await ada.say(ada.dm, "are you there?")
         await slack.until(lambda: heard)
-        assert slack.socket_mode.connections == 2
+        assert slack.socket_mode.connections >= 2
 
 
 async def test_a_silent_socket_is_found_out_by_the_bot() -> None:
-    run = partial(by_socket, ping_interval=0.05)
-    async with quick() as slack, bot(slack, run) as (_, heard):
+    run, often = partial(by_socket, ping_interval=0.05), [timedelta(milliseconds=1)] * 60
+    async with FakeSlack(ack_limit=SOON, retry_after=often) as slack, bot(slack, run) as (_, heard):
         ada = slack.workspace.user("Ada")
         await slack.silence_sockets()
         await ada.say(ada.dm, "are you there?")

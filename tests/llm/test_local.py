@@ -6,11 +6,13 @@ import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from bot.llm import local, local_child, local_server
+from bot.llm.local_child import Child
 from bot.llm.protocol import (
     Alive,
     Delta,
@@ -180,9 +182,16 @@ async def test_a_process_that_dies_between_calls_is_not_noticed_by_anyone(stub: 
     assert text_of(await ask(model)) == "Hello there"
 
 
-async def test_a_server_that_keeps_dying_is_started_less_and_less_often(stub: Stub) -> None:
+async def test_a_server_that_keeps_dying_is_started_less_and_less_often(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.does(die_after=1)
-    clock = FakeClock()
+    clock, step, start_child = FakeClock(), timedelta(seconds=0.25), local.start_child
+    starts: list[timedelta] = []
+
+    async def noting(*how: Any) -> Child:
+        starts.append(clock.monotonic())
+        return await start_child(*how)
+
+    monkeypatch.setattr(local, "start_child", noting)
     model = stub.model(clock)
     waits = []
     for life in range(1, 9):
@@ -190,19 +199,19 @@ async def test_a_server_that_keeps_dying_is_started_less_and_less_often(stub: St
         task = asyncio.create_task(ask(model))
         while not task.done():
             await asyncio.sleep(0.02)
-            if len(stub.log("load")) < life:
-                await clock.advance(timedelta(seconds=0.25))
+            if len(starts) < life:
+                await clock.advance(step)
+            elif len(stub.log("load")) < life:  # it is asked again and again whether it is up; a start takes its real time
+                await clock.advance(timedelta(milliseconds=10))
         with pytest.raises(LLMUnavailable):
             task.result()
-        waits.append(clock.monotonic() - began)
+        waits.append(starts[-1] - began)
 
-    starting = timedelta(seconds=5)  # the clock of this test also goes on while a process starts
-    assert max(waits[:2]) < starting
-    assert local.LONGEST_BACK_OFF * 0.75 <= waits[-1] <= local.LONGEST_BACK_OFF + starting
+    assert max(waits[:2]) <= 2 * step
+    assert local.LONGEST_BACK_OFF * 0.75 <= waits[-1] <= local.LONGEST_BACK_OFF + 2 * step
 
 
 async def test_a_server_that_hangs_is_replaced(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_child, "HEALTH_LIMIT", timedelta(seconds=0.3))
     stub.does(words=["one", " two"])
     clock = FakeClock()
     model = stub.model(clock)
@@ -210,9 +219,11 @@ async def test_a_server_that_hangs_is_replaced(stub: Stub, monkeypatch: pytest.M
     os.kill(stub.pid, signal.SIGSTOP)
 
     stuck = asyncio.create_task(ask(model))
-    while not stuck.done():
-        await asyncio.sleep(0.02)
-        await clock.advance(timedelta(seconds=1))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(local_child, "HEALTH_LIMIT", timedelta(seconds=0.3))
+        while not stuck.done():
+            await asyncio.sleep(0.02)
+            await clock.advance(timedelta(seconds=1))
     with pytest.raises(LLMUnavailable, match="process ended"):
         stuck.result()
 

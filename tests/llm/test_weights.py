@@ -44,7 +44,7 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
 def web(address: str) -> WebRelease:
-    return WebRelease(label="a release", url=f"{address}/model.gguf", stall=timedelta(seconds=0.5))
+    return WebRelease(label="a release", url=f"{address}/model.gguf", stall=timedelta(seconds=2))
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-import store.postgres_pool as pool_room
 from store import Store, StoreUnavailable, open_store
 from store.postgres_pool import PostgresPool
 from tests.contracts.store_laws_begin import BeginLaws
@@ -27,6 +26,7 @@ from tests.engines.pgbouncer import PgBouncer, installed
 from tests.engines.postgres import PostgresServer, Shutdown
 from tests.engines.transaction_pooler import TransactionPooler
 from tests.store.other_process import run_at_once
+from tests.store.patience import impatient
 from tests.store.test_migrations_postgres import OPEN
 
 pytestmark = pytest.mark.anyio
@@ -48,12 +48,6 @@ def ours(postgres: PostgresServer) -> Iterator[TransactionPooler]:
 def pooler(postgres: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Pooler]:
     with request.param.before(postgres) as made:
         yield made
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits five seconds for what is known to hang."""
-    monkeypatch.setattr(pool_room, "PATIENCE", 0.3)
 
 
 class TestLaws(
@@ -175,12 +169,10 @@ class TestOutages:
     def opens(self, pooler: Pooler, postgres_url: str) -> Opens:
         return partial(open_store, pooler.url(postgres_url))
 
-    async def test_a_call_that_hangs_is_given_up_and_the_next_one_works(
-        self, pooler: Pooler, postgres_url: str, impatient: None
-    ) -> None:
+    async def test_a_call_that_hangs_is_given_up_and_the_next_one_works(self, pooler: Pooler, postgres_url: str) -> None:
         pool = await PostgresPool.open(pooler.url(postgres_url))
         try:
-            with pytest.raises(StoreUnavailable, match="can't be reached"):
+            with impatient(), pytest.raises(StoreUnavailable, match="can't be reached"):
                 await pool.all(b"SELECT pg_sleep(60)")
             assert await pool.all(b"SELECT 1") == [(1,)]
         finally:
@@ -202,12 +194,12 @@ class TestOutages:
         finally:
             await store.aclose()
 
-    async def test_after_a_restart_of_the_pooler_work_goes_on(self, pooler: Pooler, impatient: None, store: Store) -> None:
+    async def test_after_a_restart_of_the_pooler_work_goes_on(self, pooler: Pooler, store: Store) -> None:
         conversation_id = await say(store, "one")
         pooler.stop()
         try:
             for _ in range(2):
-                with pytest.raises(StoreUnavailable):
+                with impatient(), pytest.raises(StoreUnavailable):
                     await store.accept(message("lost"))
         finally:
             pooler.start()
@@ -228,13 +220,13 @@ class TestOutages:
         await asyncio.gather(*(store.check() for _ in range(10)))
 
     @pytest.mark.parametrize("kind", KINDS)
-    async def test_after_a_crash_of_the_server_behind_it_work_goes_on(self, kind: type[Pooler], impatient: None) -> None:
+    async def test_after_a_crash_of_the_server_behind_it_work_goes_on(self, kind: type[Pooler]) -> None:
         with PostgresServer.made(options={"fsync": "off"}) as server, kind.before(server) as pooler:
             store = await open_store(pooler.url(server.database()))
             try:
                 conversation_id = await say(store, "one")
                 server.stop(Shutdown.IMMEDIATE)
-                with pytest.raises(StoreUnavailable):
+                with impatient(), pytest.raises(StoreUnavailable):
                     await store.accept(message("lost"))
                 server.start()
                 await working_again(store)

@@ -4,6 +4,8 @@ It is sealed anew by the laws by which a file is, with several processes that ma
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -51,10 +53,12 @@ def sealed(postgres: PostgresServer, postgres_template: str) -> str:
     return postgres.database(like=postgres_template)
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody who is in the way goes, so nobody waits for them."""
-    monkeypatch.setattr(in_use, "GOING_SECONDS", 0.0)
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Let nobody wait for those who are in the way and don't go, for as long as the body lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_use, "GOING_SECONDS", 0.0)
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +162,13 @@ class TestOthers:
         assert sorted(one["sealed"] for one in told) == [False, False, True], "one did it"
         assert asyncio.run(everything(own_url, [NEW])) == SAID
 
-    @pytest.mark.usefixtures("hurried")
     async def test_while_a_parley_is_connected_it_is_refused_and_nothing_is_changed(
         self, own_url: str, place: Database
     ) -> None:
         running = await open_store(own_url)
         conversation_id = await say(running, "hello")
         before = place.contents()
-        with pytest.raises(StoreBusy, match="running Parley"):
+        with hurried(), pytest.raises(StoreBusy, match="running Parley"):
             await open_store(own_url, keys=[NEW])
         assert place.contents() == before
         assert await read(running, conversation_id) == ["hello"]

@@ -203,7 +203,7 @@ class Soak(Scene):
             Timer(FORGET_SECONDS, stage.forget, self._rng, steady=True),
             Timer(min(RESTART_SECONDS, surely), restart, self._rng, steady=True),
         ]
-        while (now := time.monotonic()) < began + self._seconds:
+        while (now := time.monotonic()) < began + self._seconds or kills or not counts.samples:
             self.done = int(now - began)
             if kills and now >= kills[0]:
                 del kills[0]

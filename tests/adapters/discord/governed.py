@@ -71,12 +71,17 @@ class Town:
     async def growing(self) -> Message:
         """Ask something as the member, and return the answer that has begun with "Half", once nothing moves any more."""
         await self.bot.hear(await self.people["member"].say(self.general, "Question"))
-        kept: object = None
+        kept: dict[str, list[tuple[Any, ...]]] = {}
         for _ in range(5000):
             await self.bot.clock.advance(timedelta(milliseconds=100))
             await asyncio.sleep(0.01)
-            if self.bot.answers(self.general)[-1] == "Half" and kept == (kept := self.dump()):
-                return self.bot.shown(self.general)[-1]
+            shown = self.bot.shown(self.general)[-1]
+            if (
+                shown.text == "Half"
+                and kept == (kept := self.dump())
+                and any(str(shown.id) in part for part in kept["part"])
+            ):
+                return shown
         raise AssertionError("the answer never began")
 
     async def conversation(self) -> int:

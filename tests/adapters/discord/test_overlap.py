@@ -58,7 +58,7 @@ async def delivered(people: Crowd) -> None:
     await people.until(lambda: all(session.written == len(session.sent) for session in gateway.connected))
     await people.until(people.quiet)
     for _ in range(20):
-        await people.until(lambda: True)
+        await people.pass_time()
 
 
 async def test_each_message_is_answered_once(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
@@ -118,6 +118,8 @@ async def test_each_interaction_is_carried_out_once_and_answered_once(
             asked = {"press": 2, "menu": 2}.get(kind, 1)
             await people.until(lambda: prompts(people) >= asked)
             await delivered(people)
+        if kind == "menu":  # who came second also looks what it missed, and may be told of the question again
+            done = [taken for taken in done or [] if taken.message_id != str(question.id)]
         assert len(call.responses) == 1
         assert len(call.replies) == replies
         assert done is None or len(done) == 1

@@ -102,8 +102,7 @@ async def test_nothing_said_while_a_replica_hands_over_is_lost_or_answered_twice
             await people.ask(place)
             for _ in range(5):
                 heard_by_both = heard_by_both or len(discord.gateway.connected) > len(places)
-                await people.clock.advance(timedelta(milliseconds=100))
-                await asyncio.sleep(0.002)
+                await people.pass_time()
             if stopping.done():
                 break
         await stopping

@@ -149,8 +149,9 @@ async def test_suggestions_that_take_too_long_are_left_out(monkeypatch) -> None:
     async with interactive() as bot:
         monkeypatch.setattr(bot.commands, "suggest", never)
         general = bot.guild.channel("general")
+        idle = bot.clock.sleeping
         typing = asyncio.create_task(bot.olga.autocomplete(general, "parley", "channel", focused="value", value="t"))
-        await bot.discord.until(lambda: bot.clock.sleeping)
+        await bot.discord.until(lambda: bot.clock.sleeping > idle)
         await bot.clock.advance(SUGGESTING)
         assert await typing == []
         assert bot.discord.interactions[-1].acknowledged

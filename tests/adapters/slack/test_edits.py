@@ -35,7 +35,7 @@ async def test_an_edit_replaces_what_is_kept(by: str) -> None:
 
 async def test_an_edit_that_was_not_stored_is_delivered_again() -> None:
     async with FakeSlack(retry_after=[timedelta()]) as slack, a_store() as store, listening(slack, store) as ear:
-        slack.ack_limit = timedelta(milliseconds=300)
+        slack.ack_limit = timedelta(seconds=1)
         ada = slack.workspace.user("Ada")
         general = slack.workspace.channel("general", ada)
         await ear.until(lambda: slack.sockets)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +10,7 @@ from bot.chat.policy import Rules, Trigger
 from bot.chat.protocol import Address
 from store import ConversationKey, StoreUnavailable
 from tests.adapters.slack.listening import HTTP, SOCKET, a_store, listening
+from tests.fakes.clock import FakeClock
 from tests.fakes.slack import FakeSlack, File
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +59,7 @@ async def test_nothing_is_acknowledged_before_it_is_stored(by: str) -> None:
         a_store() as store,
         listening(slack, store, by=by) as ear,
     ):
-        slack.ack_limit = timedelta(milliseconds=500)
+        slack.ack_limit = timedelta(milliseconds=1500)
         ada = slack.workspace.user("Ada")
         await ear.until(lambda: by == HTTP or slack.sockets)
         ear.failures += [StoreUnavailable("the disk is full")]
@@ -260,7 +261,8 @@ async def test_who_writes_too_much_is_told_once_however_often_slack_delivers_it(
 
 @BOTH
 async def test_a_closed_door_lets_nobody_in_and_slack_comes_again_to_the_next_process(by: str) -> None:
-    async with FakeSlack(retry_after=[timedelta(seconds=1)], ack_limit=timedelta(seconds=1)) as slack, a_store() as store:
+    clock, second = FakeClock(start=datetime.now(UTC)), timedelta(seconds=1)
+    async with FakeSlack(retry_after=[second], ack_limit=second, clock=clock) as slack, a_store() as store:
         ada = slack.workspace.user("Ada")
         async with listening(slack, store, by=by) as ear:
             await ear.until(lambda: by == HTTP or slack.sockets)
@@ -268,7 +270,10 @@ async def test_a_closed_door_lets_nobody_in_and_slack_comes_again_to_the_next_pr
             await ada.say(ada.dm, "hello")
             await ear.until(lambda: slack.attempts and slack.attempts[0].failure)
             assert ear.offered == []
+        slack.ack_limit = 10 * second
         async with listening(slack, store, by=by) as ear:
+            await ear.until(lambda: by == HTTP or slack.sockets)
+            await clock.advance(second)
             await ear.heard(slack)
             assert ear.texts == ["hello"]
             assert [attempt.acked for attempt in slack.attempts] == [False, True]

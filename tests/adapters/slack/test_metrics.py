@@ -20,7 +20,7 @@ async def test_what_slack_sends_and_refuses_is_counted(by: str) -> None:
     structlog.configure(processors=[Metrics(registry), structlog.processors.JSONRenderer()])
     try:
         async with (
-            FakeSlack(retry_after=[timedelta()], ack_limit=timedelta(milliseconds=500)) as slack,
+            FakeSlack(retry_after=[timedelta()], ack_limit=timedelta(milliseconds=1500)) as slack,
             a_store() as store,
             listening(slack, store, by=by) as ear,
         ):

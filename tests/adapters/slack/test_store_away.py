@@ -102,9 +102,7 @@ async def test_of_two_replicas_one_tells() -> None:
         one.away = two.away = True
         await ada.say(ada.dm, "hello")
         await ada.say(ada.dm, "are you there?")
-        await one.heard(slack)
-        assert one.offered
-        assert two.offered
+        await one.until(lambda: one.offered and two.offered, step=timedelta())
         await one.clock.advance(PATIENCE + 3 * STEP)
         assert said(one) == [(ada.dm.id, STORE_AWAY)]
         one.away = two.away = False

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 both_transports = pytest.mark.parametrize("run", [by_socket, by_http])
 failures = pytest.mark.parametrize("failure", [{"status": 500}, {"status": 429}, {"error": "internal_error"}])
-AT_ONCE, SOON = (timedelta(),) * 3, timedelta(seconds=0.5)
+AT_ONCE, SOON = (timedelta(),) * 3, timedelta(seconds=1.5)
 
 
 @both_transports

@@ -55,9 +55,9 @@ REMEMBERED = 16
 class ConsoleSurface:
     """Writes answers as they grow. A terminal can't take back what it showed, so an edit adds to it or begins anew."""
 
-    # A screen takes any length and any pace; 25 writes a second look like a stream.
+    # A screen takes any pace, 25 writes a second look like a stream; no answer is longer than 1,000,000 characters.
     limits = Limits(
-        part=1 << 30,
+        part=1 << 24,
         parts=1,
         measure=Measure.CHARACTERS,
         pace=timedelta(milliseconds=40),

@@ -1,7 +1,8 @@
 """How memory is tidied in a process that runs for months, and answers many people at once.
 
-A turn that is over leaves nothing to it (`tests/chat/test_turns.py`); what it does find are circles inside libraries, most
-of them around calls that failed: 600 objects when a database restarts. And the C library keeps what it was given back.
+A turn that is over leaves nothing to Python's collector (`tests/chat/test_turns.py`); what it does find are circles inside
+libraries, most of them around calls that failed: 600 objects when a database restarts. And the C library keeps what it was
+given back.
 """
 
 import asyncio
@@ -29,15 +30,16 @@ later. Python's own 10 and 10 would let half a million gather, some 100 MB."""
 
 @asynccontextmanager
 async def collecting(clock: Clock, under_way: Callable[[], int]) -> AsyncIterator[None]:
-    """Let the collector pass over what is there by now, code and settings, and look at all else once every `ROUND` while the
-    body lasts, unless more than `FEW` answers are `under_way`; entered once, when all of the program is loaded.
+    """Let the collector pass over what is there by now, code and settings, look at all else and hand back what is free, once
+    every `ROUND` while the body lasts, unless more than `FEW` answers are `under_way`; entered once, when all of the program
+    is loaded.
 
     It walked through all of that in every full round: with what 200 streams hold, that took 230 ms.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, *OLDER)
-    rounds = asyncio.create_task(_rounds(clock, under_way, _hand_back()), name="garbage")
+    rounds = asyncio.create_task(_rounds(clock, under_way), name="garbage")
     try:
         yield
     finally:
@@ -45,7 +47,8 @@ async def collecting(clock: Clock, under_way: Callable[[], int]) -> AsyncIterato
         await asyncio.wait({rounds})
 
 
-async def _rounds(clock: Clock, under_way: Callable[[], int], hand_back: Callable[[int], object]) -> None:
+async def _rounds(clock: Clock, under_way: Callable[[], int]) -> None:
+    hand_back = _hand_back()
     while True:
         await clock.sleep(ROUND)
         if under_way() <= FEW:

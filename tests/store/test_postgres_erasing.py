@@ -178,7 +178,7 @@ class TestBytes:
     async def test_others_are_served_while_the_store_is_scrubbed(
         self, own_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(scrubbing, "LOCKING", "3s")  # what it does not get in time it tries again in an hour
+        monkeypatch.setattr(scrubbing, "LOCKING", "3s")  # else it may give up, and comes again in 5 s
         async with opened(own_url) as store:
             working = [asyncio.create_task(say(store, *"abcdefghij", key=room(f"C{n}"))) for n in range(8)]
             for _ in range(5):

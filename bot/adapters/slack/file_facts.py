@@ -11,7 +11,6 @@ from bot.clock import Clock, time_limit
 
 PATIENCE = timedelta(seconds=1)
 """Slack wants its acknowledgement within 3 s, and gets it only when the message is stored, with its files' names."""
-
 Json = Any
 
 

@@ -16,9 +16,8 @@ from tests.fakes.sharing import FakeSharing
 
 pytestmark = pytest.mark.anyio
 TIMES = 3
-WRITES = 10
-"""Some more in five seconds than the pace makes, and fewer than without it: what a busy machine may delay a write by is not
-what is tried here."""
+WRITES = 6
+"""One more in five seconds than the pace makes: what a busy machine may delay a write by is not what is tried here."""
 WORDS = [f"word{number}" for number in range(20)]
 
 

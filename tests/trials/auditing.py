@@ -14,17 +14,19 @@ from tests.trials.trial import Figure
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Counts; all but the first three should be 0."""
+    """Counts; all but the first four should be 0."""
 
     messages: int = 0
     turns: int = 0
     calls: int = 0
     """How often the model was asked."""
+    ordered: int = 0
+    """Places in which more than one message was said: no other one has an order."""
     lost: int = 0
     """Messages that are not in the store."""
     stored_twice: int = 0
     disordered: int = 0
-    """Places whose messages do not stand in the platform's order."""
+    """Those of them whose messages do not stand in the platform's order."""
     unanswered: int = 0
     """Messages whose turn did not end with an answer."""
     not_shown: int = 0
@@ -46,11 +48,12 @@ class Account:
         counted = [
             ("lost", self.lost, self.messages),
             ("stored twice", self.stored_twice, self.messages),
-            ("conversations out of order", self.disordered, None),
             ("not answered", self.unanswered, self.messages),
             ("answers not shown", self.not_shown, self.turns),
             ("shown twice", self.shown_twice, self.turns),
         ]
+        if self.ordered:
+            counted.insert(2, ("conversations out of order", self.disordered, self.ordered))
         if self.notices:
             counted.append(("notices beyond the first of a place", self.noticed_twice, self.notices))
         if overlaps:
@@ -87,6 +90,7 @@ def account_of(stage: Places, ledger: Ledger, calls: Sequence[dict[str, Any]]) -
         messages=len(everything),
         turns=len(ledger.turns),
         calls=len(calls),
+        ordered=len([place for place, texts in spoken.items() if len(texts) > 1]),
         lost=len([text for text in everything if text not in kept]),
         stored_twice=sum(number - 1 for number in kept.values()),
         disordered=_disordered(spoken, [said.text for said in ledger.said]),

@@ -360,8 +360,8 @@ def run(ground: Ground) -> list[Figure]:
         Figure(name="later writes lost", value=counts.lost_later, at_most=0, of=counts.batches),
         Figure(name="calls that did something by halves", value=counts.halves, at_most=0, of=counts.cancellations),
         Figure(name="turns not answered exactly once", value=counts.ill_answered, at_most=0, of=counts.turns),
-        Figure(name="connections and locks leaked", value=counts.leaked, at_most=0),
-        Figure(name="tasks left", value=counts.tasks_left, at_most=0),
+        Figure(name="connections and locks leaked", value=counts.leaked, at_most=0, of=counts.cancellations),
+        Figure(name="tasks left", value=counts.tasks_left, at_most=0, of=counts.cancellations),
     ]
 
 

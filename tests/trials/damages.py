@@ -28,6 +28,8 @@ KEY = hashlib.sha256(b"a trial").hexdigest()
 CANT_BE_READ = shown(None, TurnError.DAMAGED)
 PARTS = ("", "-wal", "-shm")
 REFUSALS = (exits.DATA, exits.BUSY, exits.CONFIG)
+STARTS = 2
+"""How often Parley is started on each damaged file."""
 
 
 @dataclass
@@ -153,9 +155,9 @@ class Damaged:
         }
 
     def try_it(self) -> None:
-        """Start Parley on it, twice, and look at what it did, said and left."""
+        """Start Parley on it, `STARTS` times, and look at what it did, said and left."""
         before = self._hashes()
-        codes = [self._start(number) for number in range(2)]
+        codes = [self._start(number) for number in range(STARTS)]
         if codes[0] == 0:
             self._counts.served += 1
             if codes[1] != 0:

@@ -82,7 +82,7 @@ class Kills(Scene):
             Figure(name="messages lost", value=account.lost + account.unanswered, at_most=0, of=messages),
             Figure(name="answers lost", value=account.not_shown, at_most=0, of=turns),
             Figure(name="duplicated", value=duplicated, at_most=0, of=messages),
-            Figure(name="conversations out of order", value=account.disordered, at_most=0, of=self._places),
+            Figure(name="conversations out of order", value=account.disordered, at_most=0, of=account.ordered),
             Figure(name="orphaned half messages", value=killing.orphans, at_most=0, of=turns),
             Figure(name="half turns in a prompt", value=half_turns, at_most=0, of=account.calls),
             Figure(name="model calls beyond one a turn", value=account.calls - turns),

@@ -144,6 +144,8 @@ class Outage(Scene):
 
     def _figures(self, stage: TimedStage, ledger: Ledger, account: Account) -> list[Figure]:
         strange = [text for text in ledger.texts if text not in self._due]
+        everything = [text for place in range(self._places) for text in stage.said(place)]
+        never_due = len([text for text in everything if text not in self._due])
         wrong = []
         for place in range(self._places):
             lines = [text for text in stage.shown(place) if text in LINES]
@@ -154,7 +156,13 @@ class Outage(Scene):
             *account.figures(),
             Figure(name="hears again once it can", value=round(self._heard_again, 1), unit="s", at_most=DEAF_SECONDS),
             Figure(name="too old to be answered", value=too_old),
-            Figure(name="of them, or of before it came, taken in", value=len(strange), at_most=0, seen=tuple(strange)),
+            Figure(
+                name="of them, or of before it came, taken in",
+                value=len(strange),
+                at_most=0,
+                of=never_due,
+                seen=tuple(strange),
+            ),
             Figure(name="places not told of that once", value=len(wrong), at_most=0, of=self._places, seen=tuple(wrong)),
         ]
 

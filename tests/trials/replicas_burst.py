@@ -37,7 +37,7 @@ def run(ground: Ground) -> Sequence[Figure]:
                 workers = [len(replica.logged("turn.claimed")) for replica in here.replicas]
                 own = [
                     Figure(name="turns of the least busy replica", value=min(workers)),
-                    Figure(name="refused by a rate limit", value=stage.refused()),
+                    Figure(name="refused by a rate limit", value=stage.refused(), of=account.turns),
                 ]
                 figures += named(stage.name, [*account.figures(), *own])
     return figures

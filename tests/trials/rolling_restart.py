@@ -37,7 +37,7 @@ def run(ground: Ground) -> Sequence[Figure]:
                 waits = stage.waits()
                 own = [
                     Figure(name="restarts", value=len(codes)),
-                    Figure(name="exit codes other than 0", value=len([code for code in codes if code]), at_most=0),
+                    Figure(name="exit codes other than 0", value=sum(map(bool, codes)), at_most=0, of=len(codes)),
                     Figure(name="longest stop", value=round(longest, 1), unit="s", at_most=27),
                     Figure(name="longest wait for the first words", value=round(max(waits), 1), unit="s", at_most=15),
                 ]

@@ -20,8 +20,8 @@ from tests.e2e.servers import Model, model_server
 from tests.e2e.shell import Shell, locked, unprivileged
 from tests.e2e.zygote import Zygote, zygote
 from tests.engines.postgres import PostgresServer, Shutdown
+from tests.trials.damages import STARTS, damage
 from tests.trials.damages import Counts as Damages
-from tests.trials.damages import damage
 from tests.trials.rooms import DiscordRooms, Rooms, SlackRooms, begin
 from tests.trials.tally import Tally
 from tests.trials.trial import Figure, Ground, Trial
@@ -45,6 +45,8 @@ class Counts(Tally):
     not_kept: int = 0
     """Answered, or acknowledged to who said it, and not in the store."""
     ill_answered: int = 0
+    ends: int = 0
+    """Processes that came to their end, and were looked at."""
     crashed: int = 0
     touched: int = 0
     recoveries: list[float] = field(default_factory=list)
@@ -60,6 +62,7 @@ def _full_in_a_pipe(helper: Zygote, home: Path, rng: random.Random, counts: Coun
     done = shell.chat(*lines, file_bytes=shell.store.stat().st_size + room)
     counts.troubles["disk full, chat"] += 1
     counts.said += len(lines)
+    counts.ends += 1
     if done.code not in (0, exits.BUSY) or "Traceback" in done.err + done.out:
         counts.wrong("crashed", f"full disk with {room} bytes left ({home}): ended with {done.code}: {done.err[-300:]}")
     told = [line.removeprefix("You said: ") for line in done.out.splitlines() if line.startswith("You said: ")]
@@ -107,6 +110,7 @@ def _refused(helper: Zygote, home: Path, counts: Counts) -> None:
 
 def _check_refusal(kind: str, code: int, told: str, expected: int, counts: Counts) -> None:
     counts.troubles[kind] += 1
+    counts.ends += 1
     if code != expected or len(told.splitlines()) != 1 or "Traceback" in told:
         counts.wrong("crashed", f"{kind}: ended with {code}: {told[-300:]}")
 
@@ -148,6 +152,7 @@ class Talk:
     def end(self) -> None:
         """Stop it, and compare what was said, kept and shown."""
         code = self._bot.stop()
+        self._counts.ends += 1
         if code != 0 or "Traceback" in self._bot.errors:
             self._counts.wrong("crashed", f"parley run ended with {code}, or told a traceback: {self._bot.errors[-500:]}")
         ledger = self._ledger()
@@ -277,7 +282,12 @@ def run(ground: Ground) -> Sequence[Figure]:
         Figure(name="acknowledged and not kept", value=counts.not_kept, at_most=0, of=counts.said),
         Figure(name="not answered exactly once", value=counts.ill_answered, at_most=0, of=counts.said),
         Figure(name="answered wrongly on a damaged file", value=damages.answered_wrongly, at_most=0, of=damages.files),
-        Figure(name="ends other than one plain line and its code", value=counts.crashed + damages.crashed, at_most=0),
+        Figure(
+            name="ends other than one plain line and its code",
+            value=counts.crashed + damages.crashed,
+            at_most=0,
+            of=counts.ends + STARTS * damages.files,
+        ),
         Figure(name="crash loops", value=damages.loops, at_most=0, of=damages.files),
         Figure(
             name="trouble over to the first answer, longest",

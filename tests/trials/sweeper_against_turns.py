@@ -319,7 +319,7 @@ def run(ground: Ground) -> list[Figure]:
         Figure(name="newer conversations deleted", value=counts.newer_deleted, at_most=0, of=of),
         Figure(name="old conversations deleted in part", value=counts.halves, at_most=0, of=of),
         Figure(name="old conversations that a sweep left", value=counts.kept, at_most=0, of=of),
-        Figure(name="rows without what they belong to", value=counts.stray_rows, at_most=0),
+        Figure(name="rows without what they belong to", value=counts.stray_rows, at_most=0, of=of),
         Figure(name="turns not answered exactly once", value=counts.unanswered, at_most=0, of=of),
         *jumps.figures(),
     ]

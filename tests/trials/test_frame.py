@@ -48,7 +48,7 @@ def outcome(name: str = "storm", number: int = 3, *, seed: int = 7, **changes: o
     ],
 )
 def test_a_figure_holds_within_its_gates(value: float, at_least: float | None, at_most: float | None, held: bool) -> None:
-    assert Figure(name="n", value=value, at_least=at_least, at_most=at_most).held is held
+    assert Figure(name="n", value=value, at_least=at_least, at_most=at_most, of=1000).held is held
 
 
 def test_beside_a_zero_stands_how_rare_it_must_be() -> None:
@@ -59,7 +59,13 @@ def test_beside_a_zero_stands_how_rare_it_must_be() -> None:
 def test_one_failure_or_no_tries_have_no_such_bound() -> None:
     assert replace(LOST, value=1).bound is None
     assert replace(LOST, of=0).bound is None
-    assert replace(LOST, of=None).bound is None
+    assert Figure(name="n", value=0).bound is None
+
+
+def test_a_count_that_must_be_0_says_out_of_how_many() -> None:
+    with pytest.raises(ValueError, match="'lost' must be 0"):
+        replace(LOST, of=None)
+    assert Figure(name="exit code", value=0, at_least=0, at_most=0).bound is None, "one number is no count"
 
 
 def test_a_figure_beyond_its_gate_says_so_in_its_unit() -> None:

@@ -16,7 +16,8 @@ class Figure:
     """Something that a trial counted or measured.
 
     `at_most` and `at_least` are its gates, None when it is only told. `of` is how many independent tries a count of failures
-    is out of: when none failed, the 95 % bound of the rate is 3/`of`. `seen` says what was seen of each failure.
+    is out of: when none failed, the 95 % bound of the rate is 3/`of`, and a count that must be 0 has it. `seen` says what
+    was seen of each failure.
     """
 
     name: str
@@ -26,6 +27,10 @@ class Figure:
     at_least: float | None = None
     of: int | None = None
     seen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.at_most == 0 and self.at_least is None and self.of is None:
+            raise ValueError(f"{self.name!r} must be 0: say `of` how many tries, so that its bound can stand beside it")
 
     @property
     def bound(self) -> float | None:

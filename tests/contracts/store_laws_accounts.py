@@ -26,7 +26,7 @@ from store import (
     UsageBy,
     UsageRow,
 )
-from tests.contracts.store_words import MINUTE, OVER, ROOM, begin, message, named, reply, room, say, take
+from tests.contracts.store_words import MINUTE, OVER, ROOM, begin, message, named, reply, room, say, take, within_one_minute
 
 EVER = Days(first=date(2020, 1, 1), last=date(2100, 1, 1))
 """More than is kept: no law asks what day it is."""
@@ -95,6 +95,7 @@ class ReserveLaws:
     async def test_an_order_of_the_same_hold_replaces_the_one_before_and_the_turn_counts_as_one(self, store: Store) -> None:
         claim = await begin(store)
         turns = limit(1, unit=Unit.TURNS, period=Period.MINUTE)
+        await within_one_minute(seconds=2)
         for money in (30, 70, 50, 100):
             assert (await store.reserve(claim.hold, order(limit(100), turns, money=money))).refused is None
             one = await meter(store)

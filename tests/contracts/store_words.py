@@ -1,6 +1,8 @@
 """The words that the store's laws are told in: a room, people who say something there, a bot that answers."""
 
+import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -34,6 +36,13 @@ Opens = Callable[[], Awaitable[Store]]
 Reopen = Callable[[], Awaitable[Store]]
 """Closes the store and opens the next one at its place."""
 _numbers = itertools.count(1)
+
+
+async def within_one_minute(*, seconds: int) -> None:
+    """Wait for the next minute where fewer seconds are left of this one: a store's own clock says which one it is."""
+    left = 60 - time.time() % 60
+    if left < seconds:
+        await asyncio.sleep(left)
 
 
 def room(channel: str, **parts: str) -> ConversationKey:

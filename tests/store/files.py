@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from store import open_store
+from store import Store, open_store
 from tests.contracts.store_words import ROOM, read, say
+from tests.fakes.clock import FakeClock
 
 
 def url(path: Path) -> str:
@@ -14,6 +15,11 @@ def url(path: Path) -> str:
 def address_of(place: Path | str) -> str:
     """Name a store by its address, if it is not named so already."""
     return url(place) if isinstance(place, Path) else place
+
+
+async def opened(path: Path) -> Store:
+    """Open the store in a file, on a clock that stands still."""
+    return await open_store(url(path), clock=FakeClock().now)
 
 
 async def make_store(place: Path | str, *texts: str) -> None:

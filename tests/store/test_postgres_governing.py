@@ -29,7 +29,7 @@ from store import (
     open_store,
 )
 from store.postgres_setup import version
-from tests.contracts.store_words import AT, LEASE, PLATFORMS, begin, message, reply, room, say
+from tests.contracts.store_words import AT, LEASE, PLATFORMS, begin, message, reply, room, say, within_one_minute
 from tests.engines.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -54,13 +54,6 @@ async def replicas(postgres: PostgresServer, postgres_url: str) -> AsyncIterator
 @pytest.fixture
 def store(replicas: Sequence[Store]) -> Store:
     return replicas[0]
-
-
-async def within_one_minute() -> None:
-    """Wait for the next minute where little is left of this one: the server's own clock says which one it is."""
-    second = datetime.now(UTC).second
-    if second > 50:
-        await asyncio.sleep(60 - second)
 
 
 def order(*limits: Limit, money: int = 0, user: str = "U1") -> Order:
@@ -263,7 +256,7 @@ class TestTimeGoesBy:
         self.age(url, "UPDATE reservation SET at = at - 660000000")
 
     async def test_a_minute_that_is_over_no_longer_counts(self, store: Store, postgres_url: str) -> None:
-        await within_one_minute()
+        await within_one_minute(seconds=10)
         claims = [await begin(store, key=room("C1", thread=f"{n}")) for n in range(4)]
         for claim in claims[:2]:
             assert (await store.reserve(claim.hold, order(TURNS))).refused is None
@@ -372,7 +365,7 @@ class TestTimeGoesBy:
     async def test_accounts_of_minutes_are_forgotten_once_nothing_is_set_aside_in_them(
         self, store: Store, postgres_url: str
     ) -> None:
-        await within_one_minute()
+        await within_one_minute(seconds=10)
         first, second = await begin(store, key=room("C1")), await begin(store, key=room("C2"))
         for claim in (first, second):
             await store.reserve(claim.hold, order(TURNS))

@@ -67,6 +67,7 @@ def run(ground: Ground) -> Sequence[Figure]:
         ),
         Figure(name="our own time, most", value=ours[-1], unit="ms"),
         Figure(name="processor time a turn", value=1000 * watch.processor_seconds / turns, unit="ms"),
+        Figure(name="of a processor, what other machines took", value=100 * watch.stolen_share, unit="%"),
         Figure(name="refused by a rate limit", value=refused, at_most=0, of=turns),
         Figure(name="model calls beyond one a turn", value=len(calls) - turns, at_most=0, of=turns),
         Figure(name="memory, most", value=watch.most_megabytes, unit="MB", at_most=300),

@@ -1,4 +1,5 @@
-"""What a process takes of the machine, as Linux tells it: memory, file descriptors, threads, and time of a processor."""
+"""What a process takes of the machine, as Linux tells it: memory, file descriptors, threads, time of a processor; and
+how much of that time the machine itself did not get."""
 
 import os
 import statistics
@@ -12,6 +13,8 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 _USER, _SYSTEM = 11, 12
 """Places of the ticks in `/proc/<pid>/stat`, counted behind the name of the program."""
+_STEAL = 8
+"""Place of the ticks in the first line of `/proc/stat` for which a virtual machine had work and no processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +48,18 @@ def sample(pid: int) -> Sample:
     )
 
 
+def stolen_seconds() -> float:
+    """Return for how long the processors of this machine had work since it began, while its host served others."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=_STEAL + 1)[_STEAL]) / _TICKS
+
+
 @dataclass
 class Watch:
     """The looks at a process so far."""
 
     samples: list[Sample] = field(default_factory=list)
+    stolen: float = 0.0
+    """Seconds that other machines took from the first look to the last one."""
 
     @property
     def most_megabytes(self) -> float:
@@ -60,11 +70,16 @@ class Watch:
         """What it used from the first look to the last one."""
         return self.samples[-1].processor_seconds - self.samples[0].processor_seconds
 
+    @property
+    def stolen_share(self) -> float:
+        """Which share of a processor other machines took meanwhile."""
+        return self.stolen / (self.samples[-1].at - self.samples[0].at)
+
 
 @contextmanager
 def watched(pid: int, every: float = 0.2) -> Iterator[Watch]:
     """Look at a process every so many seconds while the body lasts, and at its beginning and end."""
-    watch, over = Watch([sample(pid)]), threading.Event()
+    watch, over, stolen = Watch([sample(pid)]), threading.Event(), stolen_seconds()
 
     def look() -> None:
         while not over.wait(every):
@@ -78,6 +93,7 @@ def watched(pid: int, every: float = 0.2) -> Iterator[Watch]:
         over.set()
         thread.join()
     watch.samples.append(sample(pid))
+    watch.stolen = stolen_seconds() - stolen
 
 
 def slope_an_hour(samples: Sequence[Sample]) -> float:

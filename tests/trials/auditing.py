@@ -48,12 +48,11 @@ class Account:
         counted = [
             ("lost", self.lost, self.messages),
             ("stored twice", self.stored_twice, self.messages),
+            ("conversations out of order", self.disordered, self.ordered),
             ("not answered", self.unanswered, self.messages),
             ("answers not shown", self.not_shown, self.turns),
             ("shown twice", self.shown_twice, self.turns),
         ]
-        if self.ordered:
-            counted.insert(2, ("conversations out of order", self.disordered, self.ordered))
         if self.notices:
             counted.append(("notices beyond the first of a place", self.noticed_twice, self.notices))
         if overlaps:

@@ -144,8 +144,7 @@ class Outage(Scene):
 
     def _figures(self, stage: TimedStage, ledger: Ledger, account: Account) -> list[Figure]:
         strange = [text for text in ledger.texts if text not in self._due]
-        everything = [text for place in range(self._places) for text in stage.said(place)]
-        never_due = len([text for text in everything if text not in self._due])
+        never_due = sum(len(stage.said(place)) for place in range(self._places)) - account.messages
         wrong = []
         for place in range(self._places):
             lines = [text for text in stage.shown(place) if text in LINES]

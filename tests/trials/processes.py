@@ -28,6 +28,8 @@ class Sample:
     threads: int
     processor_seconds: float
     """What it used of the processors since it began."""
+    stolen_seconds: float
+    """How long the processors of this machine had work since it began, while its host served others."""
 
 
 def sample(pid: int) -> Sample:
@@ -45,12 +47,8 @@ def sample(pid: int) -> Sample:
         descriptors=len(os.listdir(process / "fd")),
         threads=int(status["Threads"]),
         processor_seconds=(int(ticks[_USER]) + int(ticks[_SYSTEM])) / _TICKS,
+        stolen_seconds=int(Path("/proc/stat").read_text().split(maxsplit=_STEAL + 1)[_STEAL]) / _TICKS,
     )
-
-
-def stolen_seconds() -> float:
-    """Return for how long the processors of this machine had work since it began, while its host served others."""
-    return int(Path("/proc/stat").read_text().split(maxsplit=_STEAL + 1)[_STEAL]) / _TICKS
 
 
 @dataclass
@@ -58,8 +56,6 @@ class Watch:
     """The looks at a process so far."""
 
     samples: list[Sample] = field(default_factory=list)
-    stolen: float = 0.0
-    """Seconds that other machines took from the first look to the last one."""
 
     @property
     def most_megabytes(self) -> float:
@@ -73,13 +69,14 @@ class Watch:
     @property
     def stolen_share(self) -> float:
         """Which share of a processor other machines took meanwhile."""
-        return self.stolen / (self.samples[-1].at - self.samples[0].at)
+        first, last = self.samples[0], self.samples[-1]
+        return (last.stolen_seconds - first.stolen_seconds) / (last.at - first.at)
 
 
 @contextmanager
 def watched(pid: int, every: float = 0.2) -> Iterator[Watch]:
     """Look at a process every so many seconds while the body lasts, and at its beginning and end."""
-    watch, over, stolen = Watch([sample(pid)]), threading.Event(), stolen_seconds()
+    watch, over = Watch([sample(pid)]), threading.Event()
 
     def look() -> None:
         while not over.wait(every):
@@ -93,7 +90,6 @@ def watched(pid: int, every: float = 0.2) -> Iterator[Watch]:
         over.set()
         thread.join()
     watch.samples.append(sample(pid))
-    watch.stolen = stolen_seconds() - stolen
 
 
 def slope_an_hour(samples: Sequence[Sample]) -> float:

@@ -169,8 +169,6 @@ class Soak(Scene):
 
     def _soak(self, bot: Bot, stage: Stage, kept: Kept, models: "Models", people: People) -> None:
         counts, began = self._counts, time.monotonic()
-        kills = [began + share * self._seconds for share in (KILLED_AT if self._long else KILLED_AT_SHORT)]
-        cuts = [began + share * self._seconds for share in (CUT_AT if self._long else ())]
 
         def trouble() -> None:
             counts.platform_faults += 1
@@ -179,6 +177,12 @@ class Soak(Scene):
         def cut() -> None:
             counts.platform_faults += 1
             stage.cut(self._rng)
+
+        def kill() -> None:
+            bot.kill()
+            counts.kills += 1
+            counts.samples.clear()
+            bot.start()
 
         def model_trouble() -> None:
             counts.model_faults += 1
@@ -208,17 +212,12 @@ class Soak(Scene):
             Timer(FORGET_SECONDS, stage.forget, self._rng, steady=True),
             Timer(min(RESTART_SECONDS, surely), restart, self._rng, steady=True),
         ]
-        while (now := time.monotonic()) < began + self._seconds or kills or not counts.samples:
+        planned = [(share, kill) for share in (KILLED_AT if self._long else KILLED_AT_SHORT)]
+        planned += [(share, cut) for share in (CUT_AT if self._long else ())]
+        while (now := time.monotonic()) < began + self._seconds or planned or not counts.samples:
             self.done = int(now - began)
-            if kills and now >= kills[0]:
-                del kills[0]
-                bot.kill()
-                counts.kills += 1
-                counts.samples.clear()
-                bot.start()
-            if cuts and now >= cuts[0]:
-                del cuts[0]
-                cut()
+            if planned and now >= began + planned[0][0] * self._seconds:
+                planned.pop(0)[1]()
             for timer in timers:
                 timer.ring(now)
             time.sleep(max(0.0, min(timer.due for timer in timers) - time.monotonic()))
